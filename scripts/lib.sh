@@ -1,0 +1,179 @@
+# Helpers that the scripts of this directory source: they bring in what a step needs (Debian packages, the
+# container engine, a browser, a database server, Node modules) and say nothing when it is there already.
+#
+# Sourced by bash under `set -euo pipefail`. Every function may be called any number of times.
+
+# The engine writes this file itself, and only the engine that `ensure_docker` started is told to.
+DESKGATE_DOCKERD_PID=/run/deskgate-dockerd.pid
+DESKGATE_DOCKERD_LOG=/var/log/deskgate-dockerd.log
+
+# Prints a progress line. It goes to standard error so that a script's output stays usable in a pipe.
+say() {
+    printf '==> %s\n' "$*" >&2
+}
+
+# Prints why the script cannot go on, and ends it.
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs a command as root, through sudo where the caller is somebody else.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        die "this needs root rights and there is no sudo: $*"
+    fi
+}
+
+# True if the command, or the file when the name starts with a slash, is there. The system directories are
+# looked at too, because an ordinary user's PATH leaves them out.
+is_there() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+# need_apt CMD_OR_FILE PKG...: installs the packages if the command or file is missing.
+need_apt() {
+    local wanted=$1 answer
+    shift
+    is_there "$wanted" && return 0
+    command -v apt-get >/dev/null 2>&1 || die "$wanted is missing; please install it (Debian packages: $*)"
+
+    # Whoever is root or a CI job has decided already; a person at a terminal is asked.
+    if [ "$(id -u)" -ne 0 ] && [ "${CI:-}" != true ] && [ -t 0 ]; then
+        read -r -p "$wanted is missing. Install the Debian packages $* with sudo? [y/N] " answer
+        case $answer in
+            [yY]*) ;;
+            *) die "$wanted is missing" ;;
+        esac
+    fi
+
+    say "installing $*"
+    if [ -z "${DESKGATE_APT_UPDATED:-}" ]; then
+        as_root apt-get update -qq
+        DESKGATE_APT_UPDATED=1
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    is_there "$wanted" || die "$wanted is still missing after installing $*"
+}
+
+# True if a container engine answers.
+docker_answers() {
+    command -v docker >/dev/null 2>&1 && timeout 10 docker info >/dev/null 2>&1
+}
+
+# The process id of the engine that `ensure_docker` started, empty if there is none.
+our_dockerd() {
+    local pid
+    pid=$(cat "$DESKGATE_DOCKERD_PID" 2>/dev/null) || return 0
+    # A pid file that outlived its process must not point at somebody else's.
+    if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
+        printf '%s' "$pid"
+    fi
+}
+
+# Makes sure that a container engine answers: installs one if there is only a client or nothing at all, and
+# starts it if it does not run.
+ensure_docker() {
+    local tries
+    docker_answers && return 0
+
+    # A context or DOCKER_HOST that points elsewhere is the user's choice; a local engine would not help there.
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        die "no container engine answers at DOCKER_HOST=$DOCKER_HOST"
+    fi
+    # An engine that runs but refuses this user is not to be started a second time.
+    if [ "$(id -u)" -ne 0 ] && [ -S /var/run/docker.sock ] && as_root docker info >/dev/null 2>&1; then
+        die "the container engine runs, but you may not use it: join the group docker, or run this as root"
+    fi
+
+    need_apt dockerd docker.io
+    need_apt iptables iptables
+    need_apt docker docker.io
+
+    say "starting the container engine"
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl start docker
+    else
+        [ -n "$(our_dockerd)" ] || as_root rm -f "$DESKGATE_DOCKERD_PID"
+        # A session of its own, so that neither a hang-up nor an interrupt at the terminal reaches the engine.
+        # shellcheck disable=SC2016 # The inner shell expands its own arguments.
+        as_root sh -c 'PATH="$PATH:/usr/sbin:/sbin" setsid nohup dockerd --pidfile "$1" </dev/null >>"$2" 2>&1 &' \
+            sh "$DESKGATE_DOCKERD_PID" "$DESKGATE_DOCKERD_LOG"
+    fi
+    for ((tries = 0; tries < 120; tries++)); do
+        docker_answers && return 0
+        sleep 0.5
+    done
+    die "the container engine does not answer after 60 s (see $DESKGATE_DOCKERD_LOG)"
+}
+
+# Stops the engine, and with it all its containers, if `ensure_docker` started it.
+stop_docker_if_ours() {
+    local pid tries
+    pid=$(our_dockerd)
+    [ -n "$pid" ] || return 0
+    say "stopping the container engine"
+    as_root kill "$pid"
+    for ((tries = 0; tries < 60; tries++)); do
+        [ -n "$(our_dockerd)" ] || return 0
+        sleep 0.5
+    done
+    die "the container engine (process $pid) does not stop"
+}
+
+# Sets CHROMIUM to a Chromium or Chrome, which it installs if there is none.
+ensure_chromium() {
+    local name
+    for name in "${CHROMIUM:-chromium}" chromium chromium-browser google-chrome google-chrome-stable; do
+        if is_there "$name"; then
+            CHROMIUM=$(command -v "$name")
+            export CHROMIUM
+            return 0
+        fi
+    done
+    need_apt chromium chromium
+    CHROMIUM=$(command -v chromium)
+    export CHROMIUM
+}
+
+# Sets PG_BIN to the directory with initdb and postgres, of the newest server that is installed. Debian keeps
+# them out of PATH because several versions may live side by side.
+ensure_postgres() {
+    if ! find_postgres; then
+        need_apt /usr/lib/postgresql postgresql
+        find_postgres || die "there is no initdb below /usr/lib/postgresql"
+    fi
+}
+
+find_postgres() {
+    local initdb
+    initdb=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1) || true
+    [ -n "$initdb" ] || return 1
+    PG_BIN=${initdb%/initdb}
+    export PG_BIN
+}
+
+# ensure_node_modules DIR: installs the Node modules of DIR if they are missing or older than its manifest.
+ensure_node_modules() {
+    local dir=$1 stamp=$1/node_modules/.deskgate-installed manifest=$1/package.json how=install
+    if [ -e "$dir/package-lock.json" ]; then
+        manifest=$dir/package-lock.json
+        how=ci
+    fi
+    [ -e "$manifest" ] || die "$dir has no package.json"
+    if [ -e "$stamp" ] && ! [ "$manifest" -nt "$stamp" ]; then
+        return 0
+    fi
+    need_apt npm nodejs npm
+    say "installing the Node modules of $dir"
+    # The tests use the system's browser, so no package need fetch one of its own.
+    (cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm "$how" --no-audit --no-fund --loglevel=error >&2)
+    touch "$stamp"
+}

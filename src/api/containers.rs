@@ -1,0 +1,165 @@
+//! `/api/container/*` and `/api/templates`.
+
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::extract::{JsonBody, Which};
+use super::view::{ContainerView, TemplateView};
+use super::{ApiError, ApiState};
+use crate::authn::Authenticated;
+use crate::model::desktop::Desktop;
+use crate::telemetry::ErrorChain;
+
+/// Longest wait that `Prefer: wait=N` (RFC 7240) is granted.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartBody {
+    template: Option<String>,
+}
+
+fn url(state: &ApiState, desktop: &Desktop) -> String {
+    format!("{}/desktop/{}/", state.origin, desktop.id)
+}
+
+fn answer(status: StatusCode, value: serde_json::Value) -> Response {
+    (status, [(CACHE_CONTROL, "no-store")], Json(value)).into_response()
+}
+
+pub(super) async fn start(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<StartBody>,
+) -> Result<Response, ApiError> {
+    let session = &who.session;
+    let start = state
+        .desktops
+        .start(&session.user, Some(session.id), body.template.as_deref());
+    let (mut desktop, new) = start.await?;
+    if let Some(limit) = wanted_wait(&headers) {
+        desktop = state
+            .desktops
+            .wait_launched(desktop.id, limit)
+            .await?
+            .unwrap_or(desktop);
+    }
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let url = url(&state, &desktop);
+    let value = json!({ "container": ContainerView::from(&desktop), "url": url });
+    let mut response = answer(status, value);
+    if let Ok(location) = url.parse() {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// The seconds of `Prefer: wait=N`, at most [`MAX_WAIT`].
+fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let wait = preferences
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| preference.trim().strip_prefix("wait="))?;
+    Some(Duration::from_secs(wait.trim().parse().ok()?).min(MAX_WAIT))
+}
+
+pub(super) async fn status(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+    Query(which): Query<Which>,
+) -> Result<Response, ApiError> {
+    let desktop = which.find(&state.desktops, &who.session).await?;
+    let (desktop, engine_status) = match state.desktops.refresh(desktop.clone()).await {
+        Ok((desktop, status)) => (desktop, status),
+        Err(error) => {
+            tracing::warn!(desktop = %desktop.id, error = %ErrorChain(&error), "the engine cannot be asked");
+            (desktop, "unknown")
+        }
+    };
+    let value = json!({
+        "container": ContainerView::from(&desktop),
+        "url": url(&state, &desktop),
+        "engine_status": engine_status,
+    });
+    Ok(answer(StatusCode::OK, value))
+}
+
+pub(super) async fn stop(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+    JsonBody(which): JsonBody<Which>,
+) -> Result<Response, ApiError> {
+    let desktop = which.find(&state.desktops, &who.session).await?;
+    let desktop = state.desktops.stop(desktop.id, None).await?;
+    Ok(answer(
+        StatusCode::OK,
+        json!({ "container": ContainerView::from(&desktop) }),
+    ))
+}
+
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+    JsonBody(which): JsonBody<Which>,
+) -> Result<Response, ApiError> {
+    let desktop = which.find(&state.desktops, &who.session).await?;
+    let desktop = state.desktops.remove(desktop.id).await?;
+    Ok(answer(
+        StatusCode::OK,
+        json!({ "container": ContainerView::from(&desktop) }),
+    ))
+}
+
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+) -> Result<Response, ApiError> {
+    let desktops = state.desktops.list(&who.session.user).await?;
+    let containers: Vec<ContainerView<'_>> = desktops.iter().map(ContainerView::from).collect();
+    Ok(answer(StatusCode::OK, json!({ "containers": containers })))
+}
+
+pub(super) async fn templates(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+) -> Result<Response, ApiError> {
+    let templates = state.desktops.templates_for(&who.session.user);
+    let templates: Vec<TemplateView<'_>> = templates
+        .map(|template| TemplateView::from(&**template))
+        .collect();
+    Ok(answer(StatusCode::OK, json!({ "templates": templates })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences() {
+        let wait = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", text.parse().expect("a value"));
+            wanted_wait(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("wait=30"), Some(30));
+        assert_eq!(wait("respond-async, wait=5"), Some(5));
+        assert_eq!(wait("wait=99999"), Some(120));
+        assert_eq!(wait("wait=soon"), None);
+        assert_eq!(wait("return=minimal"), None);
+    }
+}

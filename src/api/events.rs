@@ -1,0 +1,130 @@
+//! `GET /api/container/events`: a WebSocket that tells of each change of one's own desktops, one JSON
+//! object per change, beginning with how they are.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+
+use super::view::ContainerView;
+use super::{ApiError, ApiState};
+use crate::authn::Authenticated;
+use crate::desktop::DesktopError;
+use crate::model::desktop::Desktop;
+use crate::respond::error::HttpError;
+
+/// How often a silent connection is asked whether it still exists.
+const PING_PERIOD: std::time::Duration = std::time::Duration::from_secs(30);
+
+pub(super) async fn events(
+    State(state): State<ApiState>,
+    Extension(who): Extension<Authenticated>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let accept = accept_key(request.headers())?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let tasks = state.tasks.clone();
+    tasks.spawn("events", async move {
+        if let Ok(upgraded) = upgrade.await {
+            serve(state, who, upgraded).await;
+        }
+    });
+    let headers = [
+        (UPGRADE, "websocket".to_owned()),
+        (CONNECTION, "Upgrade".to_owned()),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+/// The answer to the browser's key (RFC 6455 section 4.2.2). The origin was checked by the gateway.
+fn accept_key(headers: &HeaderMap) -> Result<String, HttpError> {
+    let is = |name, value: &str| {
+        headers
+            .get(name)
+            .is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    };
+    if !is("upgrade", "websocket") || !is("sec-websocket-version", "13") {
+        return Err(HttpError::Malformed(
+            "this address speaks WebSocket version 13 only",
+        ));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+    let key = key.ok_or(HttpError::Malformed("the WebSocket key is missing"))?;
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+async fn serve(state: ApiState, who: Authenticated, upgraded: Upgraded) {
+    let mut socket =
+        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    let code = tokio::select! {
+        _ = tell(&state, &who, &mut socket) => return,
+        () = who.session.ended.cancelled() => CloseCode::Policy,
+        () = state.tasks.soft().cancelled() => CloseCode::Restart,
+    };
+    let frame = CloseFrame {
+        code,
+        reason: "".into(),
+    };
+    // The other side may be gone already.
+    let _ = socket.close(Some(frame)).await;
+}
+
+/// Tells what happens until the connection ends.
+async fn tell(
+    state: &ApiState,
+    who: &Authenticated,
+    socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+) -> Result<(), EventsError> {
+    let user = &who.session.user;
+    let mut changes = state.desktops.changes();
+    for desktop in state.desktops.list(user).await? {
+        socket.send(message(&desktop)).await?;
+    }
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                Ok(desktop) if desktop.user_id == user.id => socket.send(message(&desktop)).await?,
+                Ok(_) => {}
+                // Too slow to hear all of it: tell how everything is now.
+                Err(RecvError::Lagged(_)) => {
+                    for desktop in state.desktops.list(user).await? {
+                        socket.send(message(&desktop)).await?;
+                    }
+                }
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            sent = socket.next() => match sent {
+                None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
+                Some(Ok(_)) => {}
+            },
+            () = tokio::time::sleep(PING_PERIOD) => socket.send(Message::Ping(bytes::Bytes::new())).await?,
+        }
+    }
+}
+
+fn message(desktop: &Desktop) -> Message {
+    Message::text(
+        json!({ "type": "container", "container": ContainerView::from(desktop) }).to_string(),
+    )
+}
+
+/// Why the telling ended.
+#[derive(Debug, thiserror::Error)]
+enum EventsError {
+    #[error(transparent)]
+    Desktop(#[from] DesktopError),
+    #[error("the connection broke")]
+    Socket(#[from] tokio_tungstenite::tungstenite::Error),
+}

@@ -1,0 +1,66 @@
+//! What handlers take from a request: a small JSON body, and the desktop that it or the query names.
+
+use axum::extract::{FromRequest, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+use crate::authn::session::Session;
+use crate::authz::{self, AuthzError};
+use crate::desktop::Desktops;
+use crate::model::desktop::Desktop;
+use crate::respond::error::HttpError;
+
+/// Largest body that is read, bytes.
+const MAX_BODY: usize = 16 * 1024;
+
+/// A JSON body; an empty one is the default value.
+pub(super) struct JsonBody<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = Limited::new(request.into_body(), MAX_BODY)
+            .collect()
+            .await
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    HttpError::BodyTooLarge
+                } else {
+                    HttpError::Malformed("the body broke off")
+                }
+            })?;
+        let bytes = body.to_bytes();
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        // The error names line and column, which is what its author needs.
+        let value =
+            serde_json::from_slice(&bytes).map_err(|error| HttpError::Json(error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+/// Which desktop is meant: by id, by template, or simply the newest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    id: Option<String>,
+    template: Option<String>,
+}
+
+impl Which {
+    /// The caller's own desktop that is meant.
+    pub async fn find(&self, desktops: &Desktops, session: &Session) -> Result<Desktop, HttpError> {
+        if let Some(id) = &self.id {
+            let id = id.parse().map_err(|_| AuthzError::NotFound)?;
+            return Ok(authz::authorize_control(desktops, session, id).await?);
+        }
+        let latest = desktops
+            .latest(&session.user, self.template.as_deref())
+            .await?;
+        Ok(latest.ok_or(AuthzError::NotFound)?)
+    }
+}

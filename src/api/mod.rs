@@ -1,0 +1,94 @@
+//! The JSON control plane: an axum router that the gateway calls as a service, after it has decided
+//! who is asking. No SQL and no engine calls here.
+
+mod containers;
+mod events;
+mod extract;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+use crate::authn::Authenticated;
+use crate::desktop::Desktops;
+use crate::request::{Request, RequestContext, Response};
+use crate::respond::error::HttpError;
+use crate::respond::problem;
+use crate::tasks::Tasks;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct ApiState {
+    desktops: Desktops,
+    tasks: Tasks,
+    /// Our origin, for the addresses in answers.
+    origin: Arc<str>,
+}
+
+/// The API as a service.
+#[derive(Clone, Debug)]
+pub struct Api {
+    router: Router,
+}
+
+impl Api {
+    /// The API for these desktops.
+    #[must_use]
+    pub fn new(desktops: Desktops, tasks: Tasks, origin: &str) -> Self {
+        let state = ApiState {
+            desktops,
+            tasks,
+            origin: origin.into(),
+        };
+        let router = Router::new()
+            .route("/api/container/start", post(containers::start))
+            .route("/api/container/status", get(containers::status))
+            .route("/api/container/stop", post(containers::stop))
+            .route("/api/container/remove", post(containers::remove))
+            .route("/api/container/list", get(containers::list))
+            .route("/api/container/events", get(events::events))
+            .route("/api/templates", get(containers::templates))
+            .method_not_allowed_fallback(|| async { ApiError(HttpError::Method("another method")) })
+            .fallback(|| async { ApiError(HttpError::NotFound) })
+            .with_state(state);
+        Self { router }
+    }
+
+    /// Answers a request of somebody who is known.
+    pub async fn call(
+        &self,
+        who: Authenticated,
+        context: &RequestContext,
+        mut request: Request,
+    ) -> Response {
+        request.extensions_mut().insert(who);
+        let Ok(response) = self.router.clone().call(request).await;
+        // A handler leaves its error here, so that all errors are written and logged in one place.
+        if let Some(error) = response.extensions().get::<Arc<HttpError>>() {
+            return problem::respond(error, context);
+        }
+        response.map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+/// An error on its way out of the router.
+struct ApiError(HttpError);
+
+impl<E: Into<HttpError>> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> axum::response::Response {
+        let mut response = axum::response::Response::default();
+        response.extensions_mut().insert(Arc::new(self.0));
+        response
+    }
+}

@@ -1,0 +1,72 @@
+//! How a desktop looks in JSON.
+
+use serde::Serialize;
+
+use crate::model::desktop::{Desktop, State};
+use crate::model::id::{DesktopId, SessionId, UserId};
+use crate::model::template::Template;
+use crate::model::time::Timestamp;
+
+/// `container` in answers; the names are those of the original system.
+#[derive(Debug, Serialize)]
+pub(super) struct ContainerView<'a> {
+    id: DesktopId,
+    user_id: UserId,
+    session_id: Option<SessionId>,
+    container_id: Option<&'a str>,
+    container_name: &'a str,
+    image_name: &'a str,
+    template: &'a str,
+    status: State,
+    status_reason: Option<&'a str>,
+    host_port: Option<u16>,
+    container_port: u16,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    stopped_at: Option<Timestamp>,
+    last_accessed: Option<Timestamp>,
+    last_input: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Desktop> for ContainerView<'a> {
+    fn from(desktop: &'a Desktop) -> Self {
+        Self {
+            id: desktop.id,
+            user_id: desktop.user_id,
+            session_id: desktop.session_id,
+            container_id: desktop.container_id.as_deref(),
+            container_name: &desktop.container_name,
+            image_name: &desktop.image_name,
+            template: &desktop.template,
+            status: desktop.status,
+            status_reason: desktop.status_reason.as_deref(),
+            host_port: desktop.host_port,
+            container_port: desktop.container_port,
+            created_at: desktop.created_at,
+            started_at: desktop.started_at,
+            stopped_at: desktop.stopped_at,
+            last_accessed: desktop.last_accessed,
+            last_input: desktop.last_input,
+        }
+    }
+}
+
+/// A template in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct TemplateView<'a> {
+    id: &'a str,
+    title: &'a str,
+    description: &'a str,
+    icon: &'a str,
+}
+
+impl<'a> From<&'a Template> for TemplateView<'a> {
+    fn from(template: &'a Template) -> Self {
+        Self {
+            id: &template.id,
+            title: &template.title,
+            description: &template.description,
+            icon: &template.icon,
+        }
+    }
+}

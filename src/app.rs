@@ -1,0 +1,272 @@
+//! The composition root: the only file that names every concrete type, and the order in which they
+//! start and stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::api::Api;
+use crate::authn::cookies::Cookies;
+use crate::authn::http_client::TrustError;
+use crate::authn::oidc::Oidc;
+use crate::authn::origin::OriginGuard;
+use crate::authn::session::{self, Sessions};
+use crate::authn::{self, Authenticator};
+use crate::clock::Clock;
+use crate::config::{Config, ServerConfig};
+use crate::desktop::password::Passwords;
+use crate::desktop::{self, Desktops, activity, reaper};
+use crate::engine::docker::DockerEngine;
+use crate::gateway::Gateway;
+use crate::proxy::Proxy;
+use crate::request::{ConnectionInfo, Request, Response};
+use crate::server::certificate::{self, Certificate, CertificateError};
+use crate::server::listener::Listener;
+use crate::server::tls::Acceptor;
+use crate::server::{self, Handler};
+use crate::store::{Database, StoreError};
+use crate::tasks::Tasks;
+use crate::telemetry::ErrorChain;
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database.
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    /// Roots for the provider.
+    #[error("the OpenID provider cannot be talked to")]
+    Trust(#[from] TrustError),
+    /// The certificate.
+    #[error("TLS cannot be set up")]
+    Certificate(#[from] CertificateError),
+    /// The socket.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+}
+
+/// State and desktops without a front door: all that `cleanup` needs, and the base of [`App`].
+#[derive(Debug)]
+pub struct Core {
+    /// Users, sessions, rows.
+    pub database: Database,
+    /// The life of desktops.
+    pub desktops: Desktops,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Background work.
+    pub tasks: Tasks,
+}
+
+impl Core {
+    /// Opens the database, applies migrations, and prepares the rest without asking anybody.
+    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let database = Database::open(&config.database).await?;
+        let tasks = Tasks::new();
+        let instance = match &config.desktops.instance {
+            Some(name) => name.clone(),
+            None => database.instance().await?,
+        };
+        let desktops = Desktops::new(desktop::Parts {
+            database: database.clone(),
+            engine: Arc::new(DockerEngine::new(config.engine.clone())),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            config: config.desktops.clone(),
+            instance,
+            passwords: Passwords::new(&config.secret_key, config.desktops.password.clone()),
+        });
+        let sessions = Sessions::new(database.clone(), clock, config.sessions);
+        Ok(Self {
+            database,
+            desktops,
+            sessions,
+            tasks,
+        })
+    }
+}
+
+/// A gateway that listens and has not begun to answer.
+pub struct App {
+    listener: Listener,
+    acceptor: Option<(Acceptor, Arc<Certificate>)>,
+    gateway: Arc<Gateway>,
+    server: ServerConfig,
+}
+
+impl Handler for Gateway {
+    async fn handle(&self, connection: ConnectionInfo, request: Request) -> Response {
+        Gateway::handle(self, connection, request).await
+    }
+}
+
+impl App {
+    /// Puts everything together and opens the socket.
+    pub async fn build(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        for key in &config.without_effect {
+            tracing::warn!(key, "this setting has no effect in this version");
+        }
+        let Core {
+            database,
+            desktops,
+            sessions,
+            tasks,
+        } = Core::build(&config, clock.clone()).await?;
+        let server = config.server;
+        let origin = OriginGuard::new(server.public_url.clone(), &config.secret_key);
+        let proxy = Proxy::new(
+            desktops.dialer().clone(),
+            tasks.clone(),
+            clock.clone(),
+            origin.origin(),
+        );
+        let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());
+        let acceptor = acceptor(&server)?;
+        let listener = Listener::bind(server.listen)
+            .map_err(|error| AppError::Listen(server.listen, error))?;
+        let authenticator = Authenticator::new(authn::Parts {
+            database: database.clone(),
+            clock: clock.clone(),
+            sessions,
+            oidc: Oidc::new(config.oidc, clock)?,
+            cookies: Cookies::new(&config.secret_key),
+            origin,
+        });
+        let gateway = Gateway {
+            authenticator: Arc::new(authenticator),
+            desktops,
+            proxy,
+            api,
+            database,
+            tasks,
+            on_logout: config.sessions.on_logout,
+        };
+        Ok(Self {
+            listener,
+            acceptor,
+            gateway: Arc::new(gateway),
+            server,
+        })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Background work, for whoever runs beside the gateway.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.gateway.tasks
+    }
+
+    /// Answers until `stop` is ready; then drains: no new connections, requests finish, tunnels go on
+    /// until the drain time is over, activity is written, the database closed. Desktops keep running.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self {
+            listener,
+            acceptor,
+            gateway,
+            server,
+        } = self;
+        let tasks = gateway.tasks.clone();
+        spawn_upkeep(
+            &gateway,
+            acceptor
+                .as_ref()
+                .map(|(_, certificate)| certificate.clone()),
+        );
+        gateway.desktops.spawn_reconciler();
+        tracing::info!(
+            listen = ?listener.local_addr().ok(),
+            public_url = %server.public_url,
+            database = gateway.database.kind(),
+            "listening"
+        );
+        server::spawn(
+            listener,
+            acceptor.map(|(acceptor, _)| acceptor),
+            gateway.clone(),
+            &tasks,
+        );
+        stop.await;
+        tracing::info!(drain_seconds = server.drain.as_secs(), "stopping");
+        let drained = tasks.stop(server.drain).await;
+        gateway.desktops.flush_activity().await;
+        if let Err(error) = gateway.authenticator.sessions().flush().await {
+            tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
+        }
+        gateway.database.close().await;
+        tracing::info!(drained, "stopped");
+    }
+}
+
+fn acceptor(
+    server: &ServerConfig,
+) -> Result<Option<(Acceptor, Arc<Certificate>)>, CertificateError> {
+    let Some(files) = server.tls.clone() else {
+        return Ok(None);
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let host = server.public_url.host_str().unwrap_or("localhost");
+    let certificate = Arc::new(Certificate::load(files, host, provider.clone())?);
+    Ok(Some((
+        Acceptor::new(certificate.clone(), provider),
+        certificate,
+    )))
+}
+
+/// The work that comes round by itself.
+fn spawn_upkeep(gateway: &Arc<Gateway>, certificate: Option<Arc<Certificate>>) {
+    let tasks = &gateway.tasks;
+    let (authenticator, desktops) = (&gateway.authenticator, &gateway.desktops);
+    let sweeper = authenticator.clone();
+    tasks.every("session sweep", session::RECHECK, move || {
+        let authenticator = sweeper.clone();
+        async move {
+            authenticator.sessions().sweep();
+            if let Err(error) = authenticator.sessions().recheck_in_use().await {
+                tracing::debug!(error = %ErrorChain(&error), "sessions in use could not be checked");
+            }
+        }
+    });
+    let (flusher, active) = (authenticator.clone(), desktops.clone());
+    tasks.every("activity flush", activity::FLUSH_PERIOD, move || {
+        let (authenticator, desktops) = (flusher.clone(), active.clone());
+        async move {
+            desktops.flush_activity().await;
+            if let Err(error) = authenticator.sessions().flush().await {
+                tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
+            }
+        }
+    });
+    let (cleaner, reaped) = (authenticator.clone(), desktops.clone());
+    tasks.every("reaper", reaper::PERIOD, move || {
+        let (authenticator, desktops) = (cleaner.clone(), reaped.clone());
+        async move { reap(&authenticator, &desktops).await }
+    });
+    if let Some(certificate) = certificate {
+        tasks.every("certificate watch", certificate::WATCH_PERIOD, move || {
+            let certificate = certificate.clone();
+            async move { certificate.refresh() }
+        });
+    }
+}
+
+async fn reap(authenticator: &Authenticator, desktops: &Desktops) {
+    match desktops.due().await {
+        Ok(acts) => {
+            for act in acts {
+                if let Err(error) = desktops.act(&act).await {
+                    tracing::warn!(desktop = %act.desktop.id, error = %ErrorChain(&error), "reaping failed");
+                }
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = %ErrorChain(&error), "the reaper cannot see what is due");
+        }
+    }
+    if let Err(error) = authenticator.sessions().clean(false).await {
+        tracing::warn!(error = %ErrorChain(&error), "expired sessions could not be removed");
+    }
+}

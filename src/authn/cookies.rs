@@ -1,0 +1,202 @@
+//! Our two cookies. The session cookie's prefix `__Host-Http-` keeps scripts from overwriting or
+//! planting it; the login cookie carries a login in progress, encrypted, so that any gateway with the
+//! same key can finish it.
+
+use cookie::{Cookie, CookieJar, Key, SameSite};
+use hyper::header::{COOKIE, HeaderMap};
+use serde::{Deserialize, Serialize};
+
+use super::token::SessionSecret;
+use crate::config::Secret;
+
+/// Name of the session cookie.
+pub const SESSION_COOKIE: &str = "__Host-Http-session";
+/// Name of the cookie of a login in progress.
+pub const LOGIN_COOKIE: &str = "__Host-Http-login";
+/// How long a person may take at the provider.
+pub const LOGIN_LIFETIME: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// A login between `/login` and `/authorize`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingLogin {
+    /// `state` that the provider must give back.
+    pub state: String,
+    /// `nonce` that the ID token must carry.
+    pub nonce: String,
+    /// PKCE verifier.
+    pub verifier: String,
+    /// Where to go afterwards; a local path.
+    pub return_to: String,
+    /// End of its life, epoch milliseconds.
+    pub expires_at: i64,
+}
+
+/// Reads and makes our cookies.
+#[derive(Clone)]
+pub struct Cookies {
+    key: Key,
+}
+
+impl std::fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cookies").finish_non_exhaustive()
+    }
+}
+
+impl Cookies {
+    /// With a key derived from `secret_key`, which has at least 32 bytes.
+    #[must_use]
+    pub fn new(secret_key: &Secret) -> Self {
+        Self {
+            key: Key::derive_from(secret_key.expose().as_bytes()),
+        }
+    }
+
+    /// The session that the browser sent, if it sent exactly one.
+    #[must_use]
+    pub fn session(headers: &HeaderMap) -> Option<SessionSecret> {
+        let mut sent = values(headers, SESSION_COOKIE);
+        let first = sent.next()?;
+        if sent.next().is_some() {
+            return None;
+        }
+        SessionSecret::parse(&first)
+    }
+
+    /// `Set-Cookie` that gives the browser its session.
+    #[must_use]
+    pub fn set_session(secret: &SessionSecret) -> String {
+        ours(SESSION_COOKIE, secret.expose().to_owned()).to_string()
+    }
+
+    /// `Set-Cookie` that takes it away.
+    #[must_use]
+    pub fn clear_session() -> String {
+        expired(SESSION_COOKIE)
+    }
+
+    /// `Set-Cookie` that carries a login to its end.
+    ///
+    /// # Panics
+    /// Never: strings and numbers can always be written as JSON.
+    #[must_use]
+    pub fn set_login(&self, login: &PendingLogin) -> String {
+        let text = serde_json::to_string(login).expect("five strings and a number are JSON");
+        let mut jar = CookieJar::new();
+        let mut cookie = ours(LOGIN_COOKIE, text);
+        cookie.set_max_age(time::Duration::try_from(LOGIN_LIFETIME).ok());
+        jar.private_mut(&self.key).add(cookie);
+        jar.get(LOGIN_COOKIE)
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    /// `Set-Cookie` that ends it.
+    #[must_use]
+    pub fn clear_login() -> String {
+        expired(LOGIN_COOKIE)
+    }
+
+    /// The login in progress that the browser sent, unless it was tampered with.
+    #[must_use]
+    pub fn login(&self, headers: &HeaderMap) -> Option<PendingLogin> {
+        let value = values(headers, LOGIN_COOKIE).next()?;
+        let plain = CookieJar::new()
+            .private(&self.key)
+            .decrypt(Cookie::new(LOGIN_COOKIE, value))?;
+        serde_json::from_str(plain.value()).ok()
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| Cookie::split_parse(header.to_owned()))
+        .filter_map(Result::ok)
+        .filter(move |cookie| cookie.name() == name)
+        .map(|cookie| cookie.value().to_owned())
+}
+
+fn ours(name: &'static str, value: String) -> Cookie<'static> {
+    Cookie::build((name, value))
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .build()
+}
+
+fn expired(name: &'static str) -> String {
+    let mut cookie = ours(name, String::new());
+    cookie.make_removal();
+    cookie.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cookie: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, cookie.parse().expect("a header value"));
+        headers
+    }
+
+    fn pair(set_cookie: &str) -> &str {
+        set_cookie.split(';').next().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_session_cookie_is_bound_to_host_and_hidden_from_scripts() {
+        let secret = SessionSecret::random();
+        let set = Cookies::set_session(&secret);
+        for part in [
+            "__Host-Http-session=",
+            "HttpOnly",
+            "Secure",
+            "SameSite=Lax",
+            "Path=/",
+        ] {
+            assert!(set.contains(part), "{set}");
+        }
+        assert!(!set.contains("Domain"));
+        assert_eq!(
+            Cookies::session(&headers(&format!("a=b; {}; c=d", pair(&set)))),
+            Some(secret)
+        );
+    }
+
+    #[test]
+    fn two_session_cookies_are_none() {
+        let (a, b) = (SessionSecret::random(), SessionSecret::random());
+        let both = format!(
+            "{SESSION_COOKIE}={}; {SESSION_COOKIE}={}",
+            a.expose(),
+            b.expose()
+        );
+        assert_eq!(Cookies::session(&headers(&both)), None);
+    }
+
+    #[test]
+    fn a_pending_login_survives_only_unchanged_and_with_the_same_key() {
+        let cookies = Cookies::new(&Secret::new("k".repeat(32)));
+        let login = PendingLogin {
+            state: "s".into(),
+            nonce: "n".into(),
+            verifier: "v".into(),
+            return_to: "/".into(),
+            expires_at: 7,
+        };
+        let set = cookies.set_login(&login);
+        assert!(!set.contains("return_to"), "it is encrypted: {set}");
+        assert_eq!(cookies.login(&headers(pair(&set))), Some(login));
+        let other = Cookies::new(&Secret::new("x".repeat(32)));
+        assert_eq!(other.login(&headers(pair(&set))), None);
+        let mut broken = pair(&set).to_owned();
+        let last = broken.pop().expect("not empty");
+        broken.push(if last == 'A' { 'B' } else { 'A' });
+        assert_eq!(cookies.login(&headers(&broken)), None);
+    }
+}

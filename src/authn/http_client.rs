@@ -1,0 +1,118 @@
+//! How we talk to the OpenID provider: HTTPS with the host's trusted roots, a deadline, a size limit,
+//! and no redirects (a provider that redirects its token endpoint is not to be trusted).
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::request::BoxError;
+
+/// How long one answer of the provider may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How large one answer of the provider may be, bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// Why the provider could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    /// No connection, or it broke.
+    #[error("the provider cannot be reached")]
+    Connect(#[source] hyper_util::client::legacy::Error),
+    /// It took too long.
+    #[error("the provider did not answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// The answer was too large or broke off.
+    #[error("the provider's answer cannot be read")]
+    Body(#[source] BoxError),
+}
+
+/// Why the client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// `OAUTH_CA_FILE` is not a PEM file.
+    #[error("the file with trusted roots cannot be read")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    /// A certificate in it is unusable.
+    #[error("a trusted root is unusable")]
+    Certificate(#[source] rustls::Error),
+}
+
+/// Talks to the provider.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// Trusts the host's roots and those in `ca_file`.
+    ///
+    /// # Panics
+    /// Never: the crypto provider supports the default TLS versions.
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        // A host without roots can still use a provider whose root is in the file.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(file) = ca_file {
+            for certificate in CertificateDer::pem_file_iter(file).map_err(TrustError::Pem)? {
+                roots
+                    .add(certificate.map_err(TrustError::Pem)?)
+                    .map_err(TrustError::Certificate)?;
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports the default TLS versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpClientError> {
+        let request = request.map(|body| Full::new(Bytes::from(body)));
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(HttpClientError::Connect)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_BODY)
+            .collect()
+            .await
+            .map_err(HttpClientError::Body)?;
+        Ok(HttpResponse::from_parts(head, body.to_bytes().to_vec()))
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for HttpClient {
+    type Error = HttpClientError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpClientError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            tokio::time::timeout(TIMEOUT, self.send(request))
+                .await
+                .map_err(|_| HttpClientError::Timeout)?
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! Who is it: logins through the OpenID provider, sessions, and the one decision per request about
+//! which session it belongs to.
+
+pub mod claims;
+pub mod cookies;
+pub mod http_client;
+pub mod oidc;
+pub mod origin;
+pub mod session;
+pub mod token;
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use url::Url;
+
+use crate::clock::Clock;
+use crate::model::time::Timestamp;
+use crate::store::{Database, StoreError};
+use cookies::{Cookies, PendingLogin};
+use oidc::{LoginError, Oidc};
+use origin::{CSRF_HEADER, OriginGuard};
+use session::{Session, Sessions};
+use token::SessionSecret;
+
+/// Header that carries a session id as an alternative to Bearer.
+const SESSION_HEADER: &str = "x-session-id";
+
+/// Why a request belongs to no session, or may not act for the one it names.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthnError {
+    /// It names none.
+    #[error("the request carries no session")]
+    NoSession,
+    /// It names one that does not exist or is over.
+    #[error("the session does not exist or is over")]
+    InvalidSession,
+    /// It would change something, comes with a cookie, and lacks the page's token.
+    #[error("the request lacks the CSRF token of the page")]
+    NoCsrfToken,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a request named its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// By cookie: a browser, perhaps a page that is not ours.
+    Cookie,
+    /// By header: a program, or script that knows the secret.
+    Header,
+}
+
+/// A request whose session is known.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The session.
+    pub session: Arc<Session>,
+    /// How it was named.
+    pub means: Means,
+}
+
+/// Decides who a request comes from.
+#[derive(Debug)]
+pub struct Authenticator {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    sessions: Sessions,
+    oidc: Oidc,
+    cookies: Cookies,
+    origin: OriginGuard,
+}
+
+/// What an [`Authenticator`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Users and sessions.
+    pub database: Database,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// The provider.
+    pub oidc: Oidc,
+    /// Our cookies.
+    pub cookies: Cookies,
+    /// Our origin.
+    pub origin: OriginGuard,
+}
+
+/// The end of a login.
+#[derive(Debug)]
+pub struct Welcome {
+    /// The new session's secret.
+    pub secret: SessionSecret,
+    /// Where to go; a local path.
+    pub return_to: String,
+}
+
+impl Authenticator {
+    /// Made of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            database,
+            clock,
+            sessions,
+            oidc,
+            cookies,
+            origin,
+        } = parts;
+        Self {
+            database,
+            clock,
+            sessions,
+            oidc,
+            cookies,
+            origin,
+        }
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Our origin.
+    #[must_use]
+    pub fn origin(&self) -> &OriginGuard {
+        &self.origin
+    }
+
+    /// The provider's name for people.
+    #[must_use]
+    pub fn provider_name(&self) -> String {
+        self.oidc.provider_name()
+    }
+
+    /// The session of a request. A header counts before a cookie.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Authenticated, AuthnError> {
+        let (secret, means) = match header_secret(headers)? {
+            Some(secret) => (secret, Means::Header),
+            None => (
+                Cookies::session(headers).ok_or(AuthnError::NoSession)?,
+                Means::Cookie,
+            ),
+        };
+        let session = self
+            .sessions
+            .find(&secret)
+            .await?
+            .ok_or(AuthnError::InvalidSession)?;
+        Ok(Authenticated { session, means })
+    }
+
+    /// Refuses a request that would change something, came by cookie, and lacks the page's token.
+    pub fn check_csrf(
+        &self,
+        who: &Authenticated,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<(), AuthnError> {
+        if method.is_safe() || who.means == Means::Header {
+            return Ok(());
+        }
+        let token = headers
+            .get(CSRF_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if self.origin.is_csrf_token(&who.session.hash, token) {
+            Ok(())
+        } else {
+            Err(AuthnError::NoCsrfToken)
+        }
+    }
+
+    /// Begins a login that ends at `return_to`: where to send the browser, and its cookie.
+    pub async fn begin_login(&self, return_to: &str) -> Result<(Url, String), LoginError> {
+        let (url, pending) = self.oidc.begin(self.origin.local_path(return_to)).await?;
+        Ok((url, self.cookies.set_login(&pending)))
+    }
+
+    /// Ends a login with what the provider sent back in `query`.
+    pub async fn finish_login(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Welcome, FinishError> {
+        let answer = |name: &str| {
+            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+            pairs
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned())
+        };
+        let pending = self.pending(headers, answer("state").as_deref())?;
+        if let Some(error) = answer("error") {
+            return Err(LoginError::Denied(error).into());
+        }
+        let code = answer("code").ok_or(LoginError::Unacceptable("it has no code", None))?;
+        let logged_in = self.oidc.finish(code, &pending).await?;
+        let user = self
+            .database
+            .upsert_user(&logged_in.identity, self.clock.timestamp())
+            .await?;
+        // A login always makes a new session; the old one ends, so that none can be fixed beforehand.
+        if let Some(old) = Cookies::session(headers) {
+            self.sessions.end(&old.hash()).await?;
+        }
+        let secret = self
+            .sessions
+            .create(&user, Some(&logged_in.id_token))
+            .await?;
+        tracing::info!(user = %user.id, role = user.identity.role.as_str(), "logged in");
+        Ok(Welcome {
+            secret,
+            return_to: pending.return_to,
+        })
+    }
+
+    fn pending(
+        &self,
+        headers: &HeaderMap,
+        state: Option<&str>,
+    ) -> Result<PendingLogin, LoginError> {
+        let pending = self.cookies.login(headers).ok_or(LoginError::NoLogin)?;
+        let state = state.unwrap_or_default();
+        let same =
+            constant_time::verify_slices_are_equal(pending.state.as_bytes(), state.as_bytes());
+        let expired = self.clock.timestamp() >= Timestamp::from_millis(pending.expires_at);
+        if same.is_err() || expired {
+            Err(LoginError::NoLogin)
+        } else {
+            Ok(pending)
+        }
+    }
+
+    /// Ends a session here; returns where the provider ends its own, if it can.
+    pub async fn log_out(&self, session: &Session) -> Result<Option<Url>, StoreError> {
+        let id_token = self.sessions.end(&session.hash).await?;
+        tracing::info!(user = %session.user.id, session = %session.id, "logged out");
+        Ok(self.oidc.logout_url(id_token.as_deref()).await)
+    }
+}
+
+/// Why a login could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// The provider or the browser.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The secret in a header, if there is such a header; what it says may be no secret at all.
+fn header_secret(headers: &HeaderMap) -> Result<Option<SessionSecret>, AuthnError> {
+    let secret = if let Some(value) = headers.get(AUTHORIZATION) {
+        let text = value.to_str().unwrap_or_default();
+        let (scheme, secret) = text.split_once(' ').unwrap_or_default();
+        let bearer = scheme.eq_ignore_ascii_case("bearer");
+        bearer
+            .then(|| SessionSecret::parse(secret.trim()))
+            .flatten()
+    } else if let Some(value) = headers.get(SESSION_HEADER) {
+        value.to_str().ok().and_then(SessionSecret::parse)
+    } else {
+        return Ok(None);
+    };
+    secret.map(Some).ok_or(AuthnError::InvalidSession)
+}

@@ -1,0 +1,81 @@
+//! The secret of a session: 256 random bits that only their holder keeps. We keep the hash.
+
+use aws_lc_rs::digest;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::model::id::SessionHash;
+
+const SECRET_BYTES: usize = 32;
+
+/// What a browser holds in its cookie, or a program sends as Bearer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionSecret(String);
+
+impl std::fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<session secret>")
+    }
+}
+
+impl SessionSecret {
+    /// A fresh one from the operating system.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give, which leaves nothing safe to do.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut bytes = [0; SECRET_BYTES];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .expect("the operating system gives random bytes");
+        Self(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// From what somebody sent; `None` when it cannot be one of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == SECRET_BYTES).then(|| Self(text.to_owned()))
+    }
+
+    /// The text for the cookie.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The SHA-256 that is stored.
+    #[must_use]
+    pub fn hash(&self) -> SessionHash {
+        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
+        let hex = digest
+            .as_ref()
+            .iter()
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        SessionHash::from_hex(hex)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_could_be_ours_is_parsed() {
+        let secret = SessionSecret::random();
+        assert_eq!(SessionSecret::parse(secret.expose()), Some(secret.clone()));
+        assert_ne!(secret, SessionSecret::random());
+        assert_eq!(secret.hash().as_str().len(), 64);
+        for wrong in [
+            "",
+            "abc",
+            &secret.expose()[1..],
+            &format!("{}=", secret.expose()),
+            "../../etc",
+        ] {
+            assert_eq!(SessionSecret::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The proof that a session may use a desktop. Only this layer can make one, the proxy takes nothing
+//! else, and it can be withdrawn at any time.
+
+use std::sync::Arc;
+
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::authn::session::Session;
+use crate::desktop::directory::Entry;
+use crate::model::time::Timestamp;
+
+/// May use this desktop, until one of the two ends.
+#[derive(Clone, Debug)]
+pub struct DesktopGrant {
+    session: Arc<Session>,
+    desktop: Arc<Entry>,
+}
+
+impl DesktopGrant {
+    pub(super) fn new(session: Arc<Session>, desktop: Arc<Entry>) -> Self {
+        Self { session, desktop }
+    }
+
+    /// The desktop.
+    #[must_use]
+    pub fn desktop(&self) -> &Entry {
+        &self.desktop
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Notes traffic from the browser: the desktop is in use, and so is the session.
+    pub fn touch(&self, now: Timestamp) {
+        self.desktop.touch(now);
+        self.session.touch(now);
+    }
+
+    /// Ends when the desktop stops running.
+    pub fn desktop_gone(&self) -> WaitForCancellationFutureOwned {
+        self.desktop.gone.clone().cancelled_owned()
+    }
+
+    /// Ends when the session does.
+    pub fn session_ended(&self) -> WaitForCancellationFutureOwned {
+        self.session.ended.clone().cancelled_owned()
+    }
+
+    /// Ends when either does.
+    pub async fn revoked(&self) {
+        tokio::select! {
+            () = self.desktop_gone() => {}
+            () = self.session_ended() => {}
+        }
+    }
+}

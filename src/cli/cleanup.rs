@@ -1,0 +1,43 @@
+//! `deskgate cleanup`: one pass of what the gateway does by itself.
+
+use std::sync::Arc;
+
+use crate::app::Core;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::config::raw::Raw;
+
+pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
+    let config = Config::resolve(raw)?;
+    let core = Core::build(&config, Arc::new(SystemClock)).await?;
+    let verb = if dry_run {
+        "would be removed"
+    } else {
+        "removed"
+    };
+    println!("{:<16} {:<40} STATE", "ACT", "WHAT");
+    for act in core.desktops.due().await? {
+        let desktop = &act.desktop;
+        println!(
+            "{:<16} {:<40} {}",
+            act.kind.as_str(),
+            desktop.id.to_string(),
+            desktop.status.as_str()
+        );
+        if !dry_run {
+            core.desktops.act(&act).await?;
+        }
+    }
+    for orphan in core.desktops.orphans(!dry_run).await? {
+        println!(
+            "{:<16} {:<40} {}",
+            "remove orphan",
+            orphan.name,
+            orphan.state.as_str()
+        );
+    }
+    let sessions = core.sessions.clean(dry_run).await?;
+    println!("{sessions} expired sessions {verb}");
+    core.database.close().await;
+    Ok(())
+}

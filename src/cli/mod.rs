@@ -1,0 +1,98 @@
+//! The commands: one file each, and the arguments they share.
+
+mod cleanup;
+mod demo;
+mod health;
+mod migrate;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::raw::Raw;
+use crate::config::{ConfigError, LogConfig};
+use crate::demo::DemoError;
+
+/// Exit code for a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "deskgate", version, about)]
+pub struct Cli {
+    /// Read settings from this file instead of ./deskgate.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve,
+    /// Run a gateway on this machine with a built-in login and nothing to configure
+    Demo {
+        /// Address to listen on; loopback only
+        #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
+        listen: SocketAddr,
+        /// Directory for database, key and certificate
+        #[arg(long, default_value = "data/demo", value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Bring the database up to date and say what was done
+    Migrate,
+    /// Remove what is past its time: sessions, desktops, containers that nobody owns
+    Cleanup {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Ask the running gateway whether it is ready
+    Health,
+}
+
+impl Cli {
+    /// The settings that file and environment give.
+    #[must_use]
+    pub fn raw(&self) -> Raw {
+        Raw::load(self.config.as_deref(), &|key| std::env::var(key).ok())
+    }
+
+    /// How to log.
+    #[must_use]
+    pub fn log(&self, raw: &Raw) -> LogConfig {
+        LogConfig::resolve(raw)
+    }
+
+    /// Runs the command and says how it ended.
+    pub async fn run(self, raw: Raw) -> ExitCode {
+        let done = match self.command {
+            Command::Serve => serve::run(raw).await,
+            Command::Demo { listen, data } => demo::run(raw, listen, data).await,
+            Command::Migrate => migrate::run(raw).await,
+            Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,
+            Command::Health => health::run(raw).await,
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("deskgate: {error:#}");
+                let configuration = error.is::<ConfigError>()
+                    || matches!(
+                        error.downcast_ref(),
+                        Some(DemoError::Config(_) | DemoError::NotLoopback(_))
+                    );
+                if configuration {
+                    ExitCode::from(BAD_CONFIGURATION)
+                } else {
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Time, passed in: everything that asks for the time takes a [`Clock`], so that tests can move it.
+
+use std::fmt::Debug;
+
+use time::OffsetDateTime;
+
+use crate::model::time::Timestamp;
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + Debug {
+    /// The current wall-clock time, UTC.
+    fn now(&self) -> OffsetDateTime;
+
+    /// The current time as the database stores it.
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::from(self.now())
+    }
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+}

@@ -1,0 +1,169 @@
+//! The settings, read once: [`raw`] collects what file and environment say, [`resolve`] turns it into
+//! final types and reports all mistakes together. Each consumer gets its own section by value.
+
+pub mod mistake;
+pub mod parse;
+pub mod raw;
+pub mod resolve;
+pub mod secret;
+pub mod settings;
+pub mod template;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::template::Template;
+pub use mistake::{ConfigError, Mistake};
+pub use secret::Secret;
+
+/// Everything `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Sockets, TLS, deadlines.
+    pub server: ServerConfig,
+    /// Where state is kept.
+    pub database: DatabaseConfig,
+    /// The OpenID provider and how its claims become rights.
+    pub oidc: OidcConfig,
+    /// How long a login lasts.
+    pub sessions: SessionConfig,
+    /// How to reach the container engine.
+    pub engine: EngineConfig,
+    /// Templates, limits, lifetimes.
+    pub desktops: DesktopConfig,
+    /// The key everything secret is derived from.
+    pub secret_key: Secret,
+    /// Settings that are accepted but have no effect in this version.
+    pub without_effect: Vec<&'static str>,
+}
+
+/// Sockets, TLS and deadlines of the front door.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The one origin that browsers see; scheme https, no path.
+    pub public_url: Url,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Whether this process speaks TLS itself.
+    pub tls: Option<TlsConfig>,
+    /// How long a stop waits for requests and tunnels.
+    pub drain: Duration,
+}
+
+/// Where the certificate is.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// PEM chain.
+    pub cert: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+}
+
+/// Which database holds the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseConfig {
+    /// Embedded; the file is created when absent. `None` is a database in memory, for tests.
+    Sqlite(Option<PathBuf>),
+    /// A server; the URL may carry a password.
+    Postgres(Secret),
+}
+
+/// The OpenID provider.
+#[derive(Clone, Debug)]
+pub struct OidcConfig {
+    /// Issuer URL, exactly as the provider writes it.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// Our password there.
+    pub client_secret: Option<Secret>,
+    /// Scopes to ask for; `openid` is always among them.
+    pub scopes: Vec<String>,
+    /// Further trusted roots, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Where the provider sends people back to.
+    pub redirect_url: Url,
+    /// Where it sends them after logout.
+    pub post_logout_url: Url,
+    /// Group or role names that make an admin.
+    pub admin_names: Vec<String>,
+    /// Group or role names that make a teacher.
+    pub teacher_names: Vec<String>,
+}
+
+/// How long a login lasts, and what its end means for desktops.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionConfig {
+    /// From login to the absolute end.
+    pub ttl: Duration,
+    /// Without any request or desktop traffic.
+    pub idle: Duration,
+    /// What a logout does to the session's desktops.
+    pub on_logout: OnLogout,
+}
+
+/// What a logout does to the desktops that the session started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLogout {
+    /// They go on.
+    Keep,
+    /// They are stopped.
+    Stop,
+    /// They are stopped and their containers removed.
+    Remove,
+}
+
+/// How to reach the container engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// `unix://` or `tcp://` address.
+    pub docker_host: String,
+}
+
+/// How the gateway reaches a desktop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Through a port published on 127.0.0.1.
+    Port,
+    /// By the container's own address; nothing is published.
+    Network,
+}
+
+/// Templates, limits and lifetimes.
+#[derive(Clone, Debug)]
+pub struct DesktopConfig {
+    /// Name of this installation in container labels and names: gateways with another leave ours alone.
+    /// Unset: the random name that the database keeps.
+    pub instance: Option<String>,
+    /// What may be started, at least one.
+    pub templates: Vec<Template>,
+    /// One password for all desktops instead of one each.
+    pub password: Option<Secret>,
+    /// Host ports to publish on.
+    pub ports: RangeInclusive<u16>,
+    /// How to reach desktops.
+    pub reach: Reach,
+    /// Live desktops in total.
+    pub max_total: u32,
+    /// Live desktops of one user.
+    pub max_per_user: u32,
+    /// Stop after this long without traffic, if set.
+    pub idle_stop: Option<Duration>,
+    /// Stop this long after the start, if set.
+    pub max_lifetime: Option<Duration>,
+    /// How long a stopped container is kept.
+    pub stopped_retention: Duration,
+}
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// A tracing filter.
+    pub filter: String,
+    /// JSON instead of text.
+    pub json: bool,
+}

@@ -1,0 +1,216 @@
+//! The list of all settings: key, default, whether it is secret, and what it is for.
+//! `.env.example` is checked against it.
+
+/// One setting as it may appear in the environment or, in lower case, in `deskgate.toml`.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Upper-case key.
+    pub key: &'static str,
+    /// Value when nothing is said.
+    pub default: Option<&'static str>,
+    /// Never printed; may be read from the file that `KEY_FILE` names.
+    pub secret: bool,
+    /// One line for the reference.
+    pub about: &'static str,
+}
+
+const fn plain(key: &'static str, default: Option<&'static str>, about: &'static str) -> Setting {
+    Setting {
+        key,
+        default,
+        secret: false,
+        about,
+    }
+}
+
+const fn secret(key: &'static str, about: &'static str) -> Setting {
+    Setting {
+        key,
+        default: None,
+        secret: true,
+        about,
+    }
+}
+
+/// Every setting, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    plain(
+        "PUBLIC_URL",
+        None,
+        "The one origin that browsers see, https://host[:port]",
+    ),
+    plain("DOCKER_HOST_URL", None, "Alias of PUBLIC_URL"),
+    plain(
+        "LISTEN",
+        Some("0.0.0.0:8443"),
+        "Address and port of the front door",
+    ),
+    plain(
+        "HTTP_LISTEN",
+        None,
+        "Address that redirects plain HTTP to PUBLIC_URL",
+    ),
+    plain(
+        "METRICS_LISTEN",
+        Some("127.0.0.1:9100"),
+        "Address of /metrics",
+    ),
+    plain(
+        "TLS",
+        Some("on"),
+        "on, or off behind a balancer that terminates TLS",
+    ),
+    plain(
+        "TLS_CERT",
+        Some("certs/tls.crt"),
+        "PEM certificate chain; a self-signed pair is made when both files are absent",
+    ),
+    plain("TLS_KEY", Some("certs/tls.key"), "PEM key of TLS_CERT"),
+    plain(
+        "TRUSTED_PROXIES",
+        None,
+        "CIDRs whose forwarding headers are believed, comma-separated",
+    ),
+    plain("PROXY_PROTOCOL", Some("off"), "on or off"),
+    plain(
+        "DRAIN",
+        Some("30s"),
+        "How long a stop waits for requests and open desktops",
+    ),
+    secret(
+        "DATABASE_URL",
+        "sqlite://PATH (default sqlite://data/deskgate.db) or postgres://...",
+    ),
+    secret(
+        "SECRET_KEY",
+        "At least 32 bytes; everything secret is derived from it",
+    ),
+    plain("OAUTH_ISSUER", None, "Issuer URL of the OpenID provider"),
+    plain("OAUTH_CLIENT_ID", None, "Client id at the provider"),
+    secret("OAUTH_CLIENT_SECRET", "Client secret at the provider"),
+    plain(
+        "OAUTH_SCOPES",
+        Some("openid profile email"),
+        "Scopes to ask for, space-separated",
+    ),
+    plain(
+        "OAUTH_CA_FILE",
+        None,
+        "PEM file with further trusted roots for the provider",
+    ),
+    plain(
+        "ROLE_ADMIN",
+        None,
+        "Group or role names that make an admin, comma-separated",
+    ),
+    plain(
+        "ROLE_TEACHER",
+        None,
+        "Group or role names that make a teacher, comma-separated",
+    ),
+    plain(
+        "DOCKER_HOST",
+        Some("unix:///var/run/docker.sock"),
+        "unix:// or tcp:// address of the Docker engine",
+    ),
+    plain("ENGINE", Some("docker"), "What runs containers: docker"),
+    plain(
+        "INSTANCE",
+        None,
+        "Name of this installation in container labels; unset: a random name kept in the database",
+    ),
+    plain(
+        "KASM_IMAGE",
+        Some("kasmweb/ubuntu-focal-desktop:1.15.0"),
+        "Image of the default template",
+    ),
+    plain(
+        "KASM_CONTAINER_PORT",
+        Some("6901"),
+        "Port of the default template",
+    ),
+    secret(
+        "VNC_PASSWORD",
+        "One password for all desktops; unset: one per desktop",
+    ),
+    plain(
+        "PORT_RANGE",
+        Some("7000-8000"),
+        "Host ports that desktops are published on",
+    ),
+    plain(
+        "DESKTOP_REACH",
+        Some("port"),
+        "port: published on 127.0.0.1; network: by container address",
+    ),
+    plain("DESKTOP_ORIGIN", None, "A second origin for desktops"),
+    plain(
+        "SESSION_TTL",
+        Some("12h"),
+        "From login to the end of the session",
+    ),
+    plain(
+        "SESSION_IDLE",
+        Some("4h"),
+        "End of a session without any request or desktop traffic",
+    ),
+    plain(
+        "IDENTITY_RECHECK",
+        Some("15m"),
+        "How often a user's rights are checked again at the provider",
+    ),
+    plain(
+        "DESKTOP_IDLE_PAUSE",
+        None,
+        "Pause a desktop after this long without input",
+    ),
+    plain(
+        "DESKTOP_IDLE_STOP",
+        None,
+        "Stop a desktop after this long without traffic from its browser",
+    ),
+    plain(
+        "DESKTOP_MAX_LIFETIME",
+        None,
+        "Stop a desktop this long after its start",
+    ),
+    plain(
+        "DESKTOP_ON_LOGOUT",
+        Some("keep"),
+        "keep, stop or remove the session's desktops at logout",
+    ),
+    plain(
+        "STOPPED_RETENTION",
+        Some("1h"),
+        "How long a stopped container is kept",
+    ),
+    plain("MAX_DESKTOPS", Some("100"), "Live desktops in total"),
+    plain(
+        "MAX_DESKTOPS_PER_USER",
+        Some("3"),
+        "Live desktops of one user",
+    ),
+    plain("START_RATE", Some("20/m"), "Starts of one user"),
+    plain("LOGIN_RATE", Some("60/m"), "Logins from one address"),
+    plain("LOG", Some("info"), "Tracing filter"),
+    plain("LOG_FORMAT", Some("text"), "text or json"),
+];
+
+/// Settings that are read and checked by a later version; setting one is said in the log.
+pub const WITHOUT_EFFECT: &[&str] = &[
+    "HTTP_LISTEN",
+    "METRICS_LISTEN",
+    "TRUSTED_PROXIES",
+    "PROXY_PROTOCOL",
+    "DESKTOP_ORIGIN",
+    "IDENTITY_RECHECK",
+    "DESKTOP_IDLE_PAUSE",
+    "START_RATE",
+    "LOGIN_RATE",
+];
+
+/// The setting with this upper-case key.
+#[must_use]
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}

@@ -1,0 +1,113 @@
+//! Which running desktops this gateway knows, and the way to each: the look-up of every request.
+//!
+//! An entry exists only while its desktop runs. Removing it cancels its token, which ends every
+//! request and tunnel that goes through it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::upstream::Upstream;
+use crate::model::id::{DesktopId, UserId};
+use crate::model::template::Template;
+use crate::model::time::Timestamp;
+
+/// A running desktop.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: DesktopId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// What it was made from.
+    pub template: Arc<Template>,
+    /// The way to it.
+    pub upstream: Upstream,
+    /// Cancelled when it stops running.
+    pub gone: CancellationToken,
+    last_accessed: AtomicI64,
+    unsaved: AtomicBool,
+}
+
+impl Entry {
+    /// A desktop that nobody has used yet.
+    #[must_use]
+    pub fn new(id: DesktopId, owner: UserId, template: Arc<Template>, upstream: Upstream) -> Self {
+        Self {
+            id,
+            owner,
+            template,
+            upstream,
+            gone: CancellationToken::new(),
+            last_accessed: AtomicI64::new(0),
+            unsaved: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes traffic from the browser. Costs two stores; the database hears of it in batches.
+    pub fn touch(&self, now: Timestamp) {
+        self.last_accessed.store(now.millis(), Ordering::Relaxed);
+        self.unsaved.store(true, Ordering::Release);
+    }
+
+    /// The last traffic, if the database has not heard of it.
+    fn take_unsaved(&self) -> Option<(DesktopId, Timestamp)> {
+        self.unsaved.swap(false, Ordering::Acquire).then(|| {
+            (
+                self.id,
+                Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed)),
+            )
+        })
+    }
+}
+
+/// The running desktops, by id.
+#[derive(Debug, Default)]
+pub struct Directory {
+    entries: Mutex<HashMap<DesktopId, Arc<Entry>>>,
+}
+
+impl Directory {
+    fn entries(&self) -> MutexGuard<'_, HashMap<DesktopId, Arc<Entry>>> {
+        // No code panics while it holds the lock, and a map is whole between any two calls anyway.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry of a desktop that is known to run.
+    #[must_use]
+    pub fn get(&self, id: DesktopId) -> Option<Arc<Entry>> {
+        self.entries().get(&id).cloned()
+    }
+
+    /// Adds an entry, or returns the one that is there.
+    pub fn insert(&self, entry: Entry) -> Arc<Entry> {
+        self.entries()
+            .entry(entry.id)
+            .or_insert_with(|| Arc::new(entry))
+            .clone()
+    }
+
+    /// Removes an entry and ends everything that goes through it. Returns its unsaved activity.
+    pub fn remove(&self, id: DesktopId) -> Option<(DesktopId, Timestamp)> {
+        let entry = self.entries().remove(&id)?;
+        entry.gone.cancel();
+        entry.take_unsaved()
+    }
+
+    /// All entries.
+    #[must_use]
+    pub fn ids(&self) -> Vec<DesktopId> {
+        self.entries().keys().copied().collect()
+    }
+
+    /// Activity that the database has not heard of.
+    #[must_use]
+    pub fn take_unsaved(&self) -> Vec<(DesktopId, Timestamp)> {
+        self.entries()
+            .values()
+            .filter_map(|entry| entry.take_unsaved())
+            .collect()
+    }
+}

@@ -1,0 +1,346 @@
+//! One start, from the recorded intent to a desktop that answers. Every step can be repeated: after a
+//! crash the next process runs the same function again and goes on from wherever the last one stood.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::readiness::{self, Answer};
+use super::upstream::Upstream;
+use super::{DesktopError, Desktops, PORT_ATTEMPTS};
+use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network_name};
+use crate::engine::{ContainerState, EngineError};
+use crate::model::desktop::{Desktop, State};
+use crate::model::template::Template;
+use crate::store::StoreError;
+use crate::store::containers::Change;
+use crate::telemetry::ErrorChain;
+
+/// How long a desktop may take from its container's start to its first answer.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause between two questions whether it is ready.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// How often the container itself is looked at meanwhile.
+const INSPECT_PAUSE: Duration = Duration::from_secs(1);
+/// Answers that refuse our password before the start fails; KasmVNC locks us out at five.
+const MAX_REFUSALS: u32 = 3;
+
+/// Why a start did not end in a running desktop.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    /// Somebody stopped the desktop meanwhile, or another process has it.
+    #[error("the start was overtaken")]
+    Overtaken,
+    #[error("the template is not configured any more")]
+    TemplateGone,
+    #[error("no host port could be published")]
+    NoPort,
+    #[error("the container ended while starting (exit code {0:?})")]
+    Ended(Option<i64>),
+    #[error("the desktop refuses our password")]
+    Refused,
+    #[error("the desktop did not answer within {} s", READY_TIMEOUT.as_secs())]
+    Silent,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Desktop(#[from] DesktopError),
+}
+
+impl LaunchError {
+    /// What the user reads.
+    fn public(&self) -> &'static str {
+        match self {
+            Self::Overtaken => "The start was cancelled.",
+            Self::TemplateGone => "This kind of desktop is no longer offered.",
+            Self::NoPort => "No network port was free.",
+            Self::Ended(_) => "The desktop ended while it was starting.",
+            Self::Refused => "The desktop did not accept the gateway.",
+            Self::Silent => "The desktop did not answer in time.",
+            Self::Engine(EngineError::ImageMissing | EngineError::Pull(_)) => {
+                "The image of this desktop is not available."
+            }
+            Self::Engine(_) | Self::Desktop(_) => "The container engine failed.",
+            Self::Store(_) => "The database failed.",
+        }
+    }
+}
+
+impl Desktops {
+    /// Brings a recorded desktop up in the background.
+    pub(super) fn spawn_launch(&self, desktop: Desktop) {
+        let Some(in_hand) = self.take_in_hand(desktop.id) else {
+            return;
+        };
+        let desktops = self.clone();
+        self.inner.parts.tasks.spawn("launch", async move {
+            let _in_hand = in_hand;
+            desktops.launch(desktop).await;
+        });
+    }
+
+    async fn launch(&self, desktop: Desktop) {
+        let id = desktop.id;
+        match self.try_launch(desktop).await {
+            Ok(seconds) => tracing::info!(desktop = %id, seconds, "desktop running"),
+            Err(LaunchError::Overtaken) => tracing::info!(desktop = %id, "start overtaken"),
+            Err(error) => {
+                tracing::warn!(desktop = %id, error = %ErrorChain(&error), "start failed");
+                self.fail(id, error.public()).await;
+            }
+        }
+    }
+
+    /// Returns the seconds from the request to the first answer.
+    async fn try_launch(&self, mut desktop: Desktop) -> Result<f64, LaunchError> {
+        let template = self
+            .template(&desktop.template)
+            .ok_or(LaunchError::TemplateGone)?
+            .clone();
+        let permit = self
+            .inner
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| LaunchError::Overtaken)?;
+        self.clear_ended(&desktop).await;
+        self.step(
+            &mut desktop,
+            State::Queued,
+            State::Creating,
+            Change::default(),
+        )
+        .await?;
+        if desktop.status == State::Creating {
+            let container = self.make_container(&mut desktop, &template).await?;
+            let change = Change {
+                container_id: Some(&container),
+                ..Change::default()
+            };
+            let step = self
+                .step(&mut desktop, State::Creating, State::Starting, change)
+                .await;
+            if matches!(step, Err(LaunchError::Overtaken)) {
+                // Whoever stopped the desktop did not see this container yet.
+                self.inner
+                    .parts
+                    .engine
+                    .remove(&desktop.container_name)
+                    .await?;
+            }
+            step?;
+        } else {
+            self.inner
+                .parts
+                .engine
+                .start(&desktop.container_name)
+                .await?;
+        }
+        drop(permit);
+        self.wait_ready(&desktop, &template).await?;
+        let now = self.inner.parts.clock.timestamp();
+        let change = Change {
+            started_at: Some(now),
+            ..Change::default()
+        };
+        self.step(&mut desktop, State::Starting, State::Running, change)
+            .await?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a number of seconds for a log line"
+        )]
+        Ok((now.millis() - desktop.created_at.millis()) as f64 / 1000.0)
+    }
+
+    /// Moves on from `from`; does nothing when the desktop is past it already (a resumed start).
+    async fn step(
+        &self,
+        desktop: &mut Desktop,
+        from: State,
+        to: State,
+        change: Change<'_>,
+    ) -> Result<(), LaunchError> {
+        if desktop.status != from {
+            return Ok(());
+        }
+        if !self
+            .inner
+            .parts
+            .database
+            .transition(desktop.id, from, to, change)
+            .await?
+        {
+            return Err(LaunchError::Overtaken);
+        }
+        if let Some(row) = self.inner.parts.database.find_desktop(desktop.id).await? {
+            *desktop = row;
+        }
+        self.announce(desktop);
+        Ok(())
+    }
+
+    /// Makes and starts the container, on another port where the first one turns out to be taken.
+    async fn make_container(
+        &self,
+        desktop: &mut Desktop,
+        template: &Template,
+    ) -> Result<String, LaunchError> {
+        let parts = &self.inner.parts;
+        if !parts.engine.has_image(&desktop.image_name).await? {
+            tracing::info!(image = %desktop.image_name, "pulling image");
+            parts.engine.pull(&desktop.image_name).await?;
+        }
+        parts
+            .engine
+            .prepare(&network_name(&parts.instance), &parts.instance)
+            .await?;
+        let password = parts.passwords.of(desktop.id);
+        for _ in 0..PORT_ATTEMPTS {
+            let spec = ContainerSpec::new(template, desktop, password.expose(), self.place());
+            let container = match parts.engine.create(&spec).await {
+                Err(EngineError::NameTaken) => self.adopt(desktop).await?,
+                made => made?,
+            };
+            match parts.engine.start(&container).await {
+                Ok(()) => return Ok(container),
+                Err(EngineError::PortTaken) => {
+                    tracing::debug!(desktop = %desktop.id, port = desktop.host_port, "port taken, trying another");
+                    parts.engine.remove(&container).await?;
+                    self.move_port(desktop).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LaunchError::NoPort)
+    }
+
+    /// The container that an earlier attempt at this very desktop left behind.
+    async fn adopt(&self, desktop: &Desktop) -> Result<String, LaunchError> {
+        let container = self
+            .inner
+            .parts
+            .engine
+            .inspect(&desktop.container_name)
+            .await?;
+        let container = container.ok_or(EngineError::NameTaken)?;
+        if container.labels.get(LABEL_DESKTOP) != Some(&desktop.id.to_string()) {
+            return Err(EngineError::NameTaken.into());
+        }
+        Ok(container.id)
+    }
+
+    /// Records another port for a desktop whose port something else on this host has taken.
+    async fn move_port(&self, desktop: &mut Desktop) -> Result<(), LaunchError> {
+        let taken = desktop.host_port;
+        for port in self.free_ports(desktop.id).await? {
+            if Some(port) > taken
+                && self
+                    .inner
+                    .parts
+                    .database
+                    .change_port(desktop.id, port)
+                    .await?
+            {
+                desktop.host_port = Some(port);
+                return Ok(());
+            }
+        }
+        for port in self.free_ports(desktop.id).await? {
+            if Some(port) < taken
+                && self
+                    .inner
+                    .parts
+                    .database
+                    .change_port(desktop.id, port)
+                    .await?
+            {
+                desktop.host_port = Some(port);
+                return Ok(());
+            }
+        }
+        Err(LaunchError::NoPort)
+    }
+
+    /// Asks until the desktop answers, its container ends, or the time is up.
+    async fn wait_ready(&self, desktop: &Desktop, template: &Template) -> Result<(), LaunchError> {
+        let upstream = self
+            .upstream(desktop, template)
+            .await?
+            .ok_or(LaunchError::NoPort)?;
+        let begin = Instant::now();
+        let (mut refusals, mut inspected) = (0, begin);
+        loop {
+            match readiness::ask(self.dialer(), &upstream).await {
+                Answer::Ready => return Ok(()),
+                Answer::Refused if refusals + 1 >= MAX_REFUSALS => {
+                    return Err(LaunchError::Refused);
+                }
+                Answer::Refused => refusals += 1,
+                Answer::NotYet => {}
+            }
+            if begin.elapsed() > READY_TIMEOUT {
+                return Err(LaunchError::Silent);
+            }
+            if inspected.elapsed() > INSPECT_PAUSE {
+                inspected = Instant::now();
+                self.still_starting(desktop, &upstream).await?;
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    async fn still_starting(
+        &self,
+        desktop: &Desktop,
+        upstream: &Upstream,
+    ) -> Result<(), LaunchError> {
+        let row = self.inner.parts.database.find_desktop(desktop.id).await?;
+        if row.is_none_or(|row| row.status != State::Starting) {
+            return Err(LaunchError::Overtaken);
+        }
+        let container = self
+            .inner
+            .parts
+            .engine
+            .inspect(&desktop.container_name)
+            .await?;
+        match container {
+            Some(container) if container.state == ContainerState::Running => Ok(()),
+            Some(container) => {
+                let log = self
+                    .inner
+                    .parts
+                    .engine
+                    .log_tail(&container.id, 20)
+                    .await
+                    .unwrap_or_default();
+                tracing::warn!(desktop = %desktop.id, addr = %upstream.addr, log, "container ended while starting");
+                Err(LaunchError::Ended(container.exit_code))
+            }
+            None => Err(LaunchError::Ended(None)),
+        }
+    }
+
+    /// Removes what earlier desktops of this user and template left: the new one takes their place.
+    async fn clear_ended(&self, desktop: &Desktop) {
+        let Ok(rows) = self
+            .inner
+            .parts
+            .database
+            .list_desktops(desktop.user_id)
+            .await
+        else {
+            return;
+        };
+        let old = rows
+            .iter()
+            .filter(|row| row.template == desktop.template && !row.status.is_live());
+        for row in old {
+            if let Err(error) = self.forget_ended(row).await {
+                tracing::warn!(desktop = %row.id, error = %ErrorChain(&error), "an ended desktop could not be removed");
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether a desktop answers: an authenticated `GET /`, because a container that runs is not yet a
+//! picture. The right credentials go along every time: KasmVNC locks an address out after five failures.
+
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
+use hyper_util::rt::TokioIo;
+
+use super::upstream::{Dialer, Upstream};
+
+/// How long one question may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a desktop said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It serves its page.
+    Ready,
+    /// It does not answer yet, or not as it should.
+    NotYet,
+    /// It does not take our password; asking again would lock us out.
+    Refused,
+}
+
+/// Asks a desktop once.
+pub async fn ask(dialer: &Dialer, upstream: &Upstream) -> Answer {
+    match status(dialer, upstream, "/").await {
+        Some(401 | 403) => Answer::Refused,
+        Some(200..=399) => Answer::Ready,
+        _ => Answer::NotYet,
+    }
+}
+
+/// The status that `path` is answered with, within a few seconds.
+pub async fn status(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
+    tokio::time::timeout(PROBE_TIMEOUT, get(dialer, upstream, path))
+        .await
+        .ok()?
+}
+
+async fn get(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
+    let stream = dialer.dial(upstream).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .ok()?;
+    let mut request = hyper::Request::get(path)
+        .header(HOST, upstream.addr.to_string())
+        .header(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(credentials) = &upstream.authorization {
+        request = request.header(AUTHORIZATION, credentials);
+    }
+    let request = request.body(Empty::<bytes::Bytes>::new()).ok()?;
+    // The connection is driven here and dropped with the answer's head: the body is of no interest.
+    tokio::select! {
+        answer = sender.send_request(request) => answer.ok().map(|answer| answer.status().as_u16()),
+        _ = connection => None,
+    }
+}

@@ -1,0 +1,231 @@
+//! Brings rows and containers together again after whatever happened: a killed gateway, a restarted
+//! engine, a container removed behind our back. Runs at start, on a timer and on engine events.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use super::{DesktopError, Desktops};
+use crate::engine::{Container, ContainerState};
+use crate::model::desktop::{Desktop, State};
+use crate::store::containers::Change;
+use crate::telemetry::ErrorChain;
+
+/// How often rows and containers are compared when nothing happens.
+pub const PERIOD: Duration = Duration::from_secs(30);
+/// Pause before listening to the engine again after its connection ended.
+const LISTEN_PAUSE: Duration = Duration::from_secs(2);
+
+/// What one pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Starts that were taken up again.
+    pub resumed: usize,
+    /// Desktops whose container had ended or vanished.
+    pub ended: usize,
+    /// Stops that were finished.
+    pub stopped: usize,
+    /// Containers that no row knows, removed.
+    pub orphans: usize,
+}
+
+impl Desktops {
+    /// One pass. Does nothing to containers of other installations.
+    pub async fn reconcile(&self) -> Result<Report, DesktopError> {
+        let parts = &self.inner.parts;
+        let (containers, rows) = self.both_sides().await?;
+        let by_name: HashMap<&str, &Container> = containers
+            .iter()
+            .map(|container| (container.name.as_str(), container))
+            .collect();
+        let mut report = Report::default();
+        for row in &rows {
+            self.reconcile_one(
+                row,
+                by_name.get(row.container_name.as_str()).copied(),
+                &mut report,
+            )
+            .await?;
+        }
+        for orphan in without_row(&containers, &rows) {
+            tracing::warn!(container = %orphan.name, "removing a container that no desktop owns");
+            parts.engine.remove(&orphan.id).await?;
+            report.orphans += 1;
+        }
+        self.drop_stale_entries(&rows);
+        if report != Report::default() {
+            tracing::info!(?report, "rows and containers reconciled");
+        }
+        Ok(report)
+    }
+
+    /// Containers of this installation that no row knows; with `remove`, they are removed.
+    pub async fn orphans(&self, remove: bool) -> Result<Vec<Container>, DesktopError> {
+        let (containers, rows) = self.both_sides().await?;
+        let orphans: Vec<Container> = without_row(&containers, &rows).cloned().collect();
+        for orphan in orphans.iter().filter(|_| remove) {
+            self.inner.parts.engine.remove(&orphan.id).await?;
+        }
+        Ok(orphans)
+    }
+
+    /// Containers before rows: a row is written first, so every container listed has its row by then.
+    async fn both_sides(&self) -> Result<(Vec<Container>, Vec<Desktop>), DesktopError> {
+        let parts = &self.inner.parts;
+        let containers = parts.engine.list(&parts.instance).await?;
+        let rows = parts.database.all_desktops(parts.engine.name()).await?;
+        Ok((containers, rows))
+    }
+
+    async fn reconcile_one(
+        &self,
+        row: &Desktop,
+        container: Option<&Container>,
+        report: &mut Report,
+    ) -> Result<(), DesktopError> {
+        let in_hand = self.is_in_hand(row);
+        match row.status {
+            State::Queued | State::Creating | State::Starting if !in_hand => {
+                report.resumed += 1;
+                self.spawn_launch(row.clone());
+            }
+            State::Running | State::Paused => {
+                let runs = container.is_some_and(|found| {
+                    matches!(
+                        found.state,
+                        ContainerState::Running | ContainerState::Paused
+                    )
+                });
+                if !runs {
+                    report.ended += usize::from(self.note_end(row).await?);
+                }
+            }
+            State::Stopping if !in_hand => {
+                report.stopped += 1;
+                self.finish_stop(row).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_in_hand(&self, row: &Desktop) -> bool {
+        self.take_in_hand(row.id).is_none()
+    }
+
+    /// Records the end of a desktop whose container was not seen running, after a second look.
+    pub(super) async fn note_end(&self, row: &Desktop) -> Result<bool, DesktopError> {
+        let container = self.inner.parts.engine.inspect(&row.container_name).await?;
+        let (exit_code, oom_killed) = match &container {
+            Some(found)
+                if matches!(
+                    found.state,
+                    ContainerState::Running | ContainerState::Paused
+                ) =>
+            {
+                return Ok(false);
+            }
+            Some(found) => (found.exit_code, found.oom_killed),
+            None => (None, false),
+        };
+        tracing::warn!(desktop = %row.id, exit_code, oom_killed, "a desktop ended by itself");
+        if exit_code == Some(0) {
+            // Its user logged out inside: that is a stop like any other.
+            self.stop(row.id, Some("The desktop was ended from inside."))
+                .await?;
+        } else {
+            let reason = match container {
+                None => "The desktop's container disappeared.",
+                Some(_) if oom_killed => "The desktop ran out of memory.",
+                Some(_) => "The desktop ended unexpectedly.",
+            };
+            self.fail(row.id, reason).await;
+        }
+        Ok(true)
+    }
+
+    async fn finish_stop(&self, row: &Desktop) -> Result<(), DesktopError> {
+        self.inner
+            .parts
+            .engine
+            .stop(&row.container_name, Duration::from_secs(10))
+            .await?;
+        let now = self.inner.parts.clock.timestamp();
+        let reason = row.status_reason.as_deref();
+        let change = || Change {
+            reason,
+            stopped_at: Some(now),
+            ..Change::default()
+        };
+        self.move_to(row.id, State::Stopped, change).await?;
+        Ok(())
+    }
+
+    /// Ends streams of desktops that another gateway has stopped.
+    fn drop_stale_entries(&self, rows: &[Desktop]) {
+        for id in self.inner.directory.ids() {
+            let row = rows.iter().find(|row| row.id == id);
+            if row.is_some_and(|row| !matches!(row.status, State::Running | State::Starting)) {
+                self.inner.directory.remove(id);
+            }
+        }
+    }
+
+    /// Reconciles at once, then on engine events and every [`PERIOD`], until the soft stop.
+    pub fn spawn_reconciler(&self) {
+        let desktops = self.clone();
+        self.inner.parts.tasks.spawn("reconciler", async move {
+            let soft = desktops.inner.parts.tasks.soft().clone();
+            tokio::select! {
+                () = soft.cancelled() => {}
+                () = desktops.reconcile_forever() => {}
+            }
+        });
+    }
+
+    async fn reconcile_forever(&self) {
+        let mut healthy = true;
+        loop {
+            match self.reconcile().await {
+                Ok(_) if healthy => {}
+                Ok(_) => {
+                    healthy = true;
+                    tracing::info!("the container engine answers again");
+                }
+                Err(error) if healthy => {
+                    healthy = false;
+                    tracing::error!(error = %ErrorChain(&error), "rows and containers cannot be compared");
+                }
+                // Said once; the same words every two seconds would hide everything else.
+                Err(error) => tracing::debug!(error = %ErrorChain(&error), "still no comparison"),
+            }
+            let pause = if healthy { PERIOD } else { LISTEN_PAUSE };
+            // Either the timer or an event that may have changed something; both lead to a full pass.
+            let _ = tokio::time::timeout(pause, self.next_end()).await;
+        }
+    }
+
+    /// Returns when a container of ours has ended behind our back.
+    async fn next_end(&self) {
+        let parts = &self.inner.parts;
+        if let Ok(mut events) = parts.engine.events(&parts.instance).await {
+            while let Some(event) = events.next().await {
+                if matches!(event.action.as_str(), "die" | "destroy" | "oom") {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    }
+}
+
+fn without_row<'a>(
+    containers: &'a [Container],
+    rows: &'a [Desktop],
+) -> impl Iterator<Item = &'a Container> {
+    let owned: HashSet<&str> = rows.iter().map(|row| row.container_name.as_str()).collect();
+    containers
+        .iter()
+        .filter(move |container| !owned.contains(container.name.as_str()))
+}

@@ -1,0 +1,142 @@
+//! The end of a desktop: asked for, suffered, or cleaned up. Streams are cut first, so that nobody
+//! types into a desktop that is going away.
+
+use std::time::Duration;
+
+use super::{DesktopError, Desktops};
+use crate::model::desktop::{Desktop, State};
+use crate::model::id::DesktopId;
+use crate::store::containers::Change;
+use crate::telemetry::ErrorChain;
+
+/// How long a container may take to end before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often a change of state is tried again when somebody else changes the same desktop.
+const ATTEMPTS: usize = 8;
+
+impl Desktops {
+    /// Stops a desktop and returns it as it is then; an ended one stays as it is. The work goes on when
+    /// the caller loses patience.
+    pub async fn stop(
+        &self,
+        id: DesktopId,
+        reason: Option<&'static str>,
+    ) -> Result<Desktop, DesktopError> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        let desktops = self.clone();
+        self.inner.parts.tasks.spawn("stop", async move {
+            // The caller may be gone; the desktop is stopped all the same.
+            let _ = done.send(desktops.stop_now(id, reason).await);
+        });
+        outcome.await.unwrap_or(Err(DesktopError::NotFound))
+    }
+
+    async fn stop_now(
+        &self,
+        id: DesktopId,
+        reason: Option<&'static str>,
+    ) -> Result<Desktop, DesktopError> {
+        let change = || Change {
+            reason,
+            ..Change::default()
+        };
+        let desktop = self.move_to(id, State::Stopping, change).await?;
+        if desktop.status != State::Stopping {
+            return Ok(desktop);
+        }
+        self.inner
+            .parts
+            .engine
+            .stop(&desktop.container_name, STOP_GRACE)
+            .await?;
+        let now = self.inner.parts.clock.timestamp();
+        let change = || Change {
+            reason,
+            stopped_at: Some(now),
+            ..Change::default()
+        };
+        let desktop = self.move_to(id, State::Stopped, change).await?;
+        tracing::info!(desktop = %id, reason, "desktop stopped");
+        Ok(desktop)
+    }
+
+    /// Stops a desktop, removes its container and forgets it. Its home stays.
+    pub async fn remove(&self, id: DesktopId) -> Result<Desktop, DesktopError> {
+        let desktop = self.stop(id, None).await?;
+        self.forget_ended(&desktop).await?;
+        tracing::info!(desktop = %id, "desktop removed");
+        Ok(desktop)
+    }
+
+    /// Removes the container and the row of a desktop that has ended.
+    pub(super) async fn forget_ended(&self, desktop: &Desktop) -> Result<(), DesktopError> {
+        self.inner
+            .parts
+            .engine
+            .remove(&desktop.container_name)
+            .await?;
+        self.inner.parts.database.delete_desktop(desktop.id).await?;
+        Ok(())
+    }
+
+    /// Records that a desktop ended otherwise than asked, and removes what is left of it.
+    pub(super) async fn fail(&self, id: DesktopId, reason: &str) {
+        let now = self.inner.parts.clock.timestamp();
+        let change = || Change {
+            reason: Some(reason),
+            stopped_at: Some(now),
+            ..Change::default()
+        };
+        match self.move_to(id, State::Error, change).await {
+            Ok(desktop) => {
+                if let Err(error) = self
+                    .inner
+                    .parts
+                    .engine
+                    .remove(&desktop.container_name)
+                    .await
+                {
+                    tracing::warn!(desktop = %id, error = %ErrorChain(&error), "a failed container could not be removed");
+                }
+            }
+            Err(error) => {
+                tracing::error!(desktop = %id, error = %ErrorChain(&error), "a failed desktop could not be recorded");
+            }
+        }
+    }
+
+    /// Moves a desktop to `to` from wherever it is, cutting its streams. A desktop that may not go there
+    /// is returned unchanged.
+    pub(super) async fn move_to<'a>(
+        &self,
+        id: DesktopId,
+        to: State,
+        change: impl Fn() -> Change<'a>,
+    ) -> Result<Desktop, DesktopError> {
+        let database = &self.inner.parts.database;
+        for _ in 0..ATTEMPTS {
+            let mut desktop = database
+                .find_desktop(id)
+                .await?
+                .ok_or(DesktopError::NotFound)?;
+            if !desktop.status.may_become(to) {
+                return Ok(desktop);
+            }
+            if database
+                .transition(id, desktop.status, to, change())
+                .await?
+            {
+                if let Some(seen) = self.inner.directory.remove(id) {
+                    database.touch_desktops(&[seen]).await?;
+                }
+                desktop = database
+                    .find_desktop(id)
+                    .await?
+                    .ok_or(DesktopError::NotFound)?;
+                self.announce(&desktop);
+                return Ok(desktop);
+            }
+        }
+        Err(DesktopError::NotFound)
+    }
+}

@@ -1,0 +1,428 @@
+//! The Docker engine, through bollard. Connects when first used, so that a gateway starts while the
+//! engine is down, and turns Docker's status codes into [`EngineError`].
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary,
+    EventMessage, HostConfig, Mount, MountType, MountVolumeOptions, NetworkCreateRequest,
+    PortBinding,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+
+use super::spec::{ContainerSpec, LABEL_INSTANCE};
+use super::{Container, ContainerState, Engine, EngineError, Event};
+use crate::config::EngineConfig;
+
+/// How long one ordinary call may take. Creating a container on a busy disk is the slowest.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a question about health may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a pull may take.
+const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// The Docker engine at one address.
+#[derive(Debug)]
+pub struct DockerEngine {
+    host: String,
+    client: OnceCell<Docker>,
+}
+
+impl DockerEngine {
+    /// An engine that is connected to when first used.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            host: config.docker_host,
+            client: OnceCell::new(),
+        }
+    }
+
+    /// The connection, with the API version that both sides know.
+    async fn client(&self) -> Result<&Docker, EngineError> {
+        self.client
+            .get_or_try_init(|| async {
+                let seconds = CALL_TIMEOUT.as_secs();
+                let client = if self.host.starts_with("unix://") {
+                    Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
+                } else {
+                    Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
+                };
+                let client = client.map_err(EngineError::Unreachable)?;
+                within(PING_TIMEOUT, client.negotiate_version()).await
+            })
+            .await
+    }
+}
+
+/// Runs a call under a deadline and sorts its error.
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(sort(error, limit)),
+        Err(_) => Err(EngineError::Timeout(limit)),
+    }
+}
+
+fn sort(error: Error, limit: Duration) -> EngineError {
+    match &error {
+        Error::RequestTimeoutError => EngineError::Timeout(limit),
+        Error::DockerResponseServerError {
+            status_code,
+            message,
+        } => {
+            let port_words = [
+                "port is already allocated",
+                "address already in use",
+                "ports are not available",
+            ];
+            match status_code {
+                404 if message.contains("No such image") => EngineError::ImageMissing,
+                404 => EngineError::NotFound,
+                409 if message.contains("is already in use by container") => EngineError::NameTaken,
+                _ if port_words.iter().any(|words| message.contains(words)) => {
+                    EngineError::PortTaken
+                }
+                _ => EngineError::Refused(error),
+            }
+        }
+        Error::HyperResponseError { .. }
+        | Error::HyperLegacyError { .. }
+        | Error::IOError { .. }
+        | Error::SocketNotFoundError(_) => EngineError::Unreachable(error),
+        _ => EngineError::Refused(error),
+    }
+}
+
+/// Takes an error that means "it is so already" for success.
+fn accept(
+    result: Result<(), EngineError>,
+    fine: impl Fn(&EngineError) -> bool,
+) -> Result<(), EngineError> {
+    match result {
+        Err(error) if fine(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Docker answers 304 when a container is in the wanted state already; bollard calls that an error.
+fn is_unmodified(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Refused(Error::DockerResponseServerError {
+            status_code: 304,
+            ..
+        })
+    )
+}
+
+/// Docker answers 409 to a removal while another one is under way.
+fn is_conflict(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Refused(Error::DockerResponseServerError {
+            status_code: 409,
+            ..
+        })
+    )
+}
+
+fn instance_filter(instance: &str) -> HashMap<String, Vec<String>> {
+    HashMap::from([(
+        "label".to_owned(),
+        vec![format!("{LABEL_INSTANCE}={instance}")],
+    )])
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        within(PING_TIMEOUT, client.ping()).await.map(|_| ())
+    }
+
+    async fn prepare(&self, network: &str, instance: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let found = within(CALL_TIMEOUT, client.inspect_network(network, None)).await;
+        match found {
+            Ok(_) => return Ok(()),
+            Err(EngineError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        let request = NetworkCreateRequest {
+            name: network.to_owned(),
+            driver: Some("bridge".into()),
+            labels: Some(HashMap::from([(
+                LABEL_INSTANCE.to_owned(),
+                instance.to_owned(),
+            )])),
+            // Without inter-container traffic no desktop reaches another, nor locks the gateway out of it.
+            options: Some(HashMap::from([(
+                "com.docker.network.bridge.enable_icc".to_owned(),
+                "false".to_owned(),
+            )])),
+            ..NetworkCreateRequest::default()
+        };
+        let made = within(CALL_TIMEOUT, client.create_network(request))
+            .await
+            .map(|_| ());
+        accept(made, is_conflict)
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        let client = self.client().await?;
+        match within(CALL_TIMEOUT, client.inspect_image(image)).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::ImageMissing | EngineError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        let pull = client
+            .create_image(Some(options), None, None)
+            .try_for_each(|_| async { Ok(()) });
+        match tokio::time::timeout(PULL_TIMEOUT, pull).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(EngineError::Pull(error)),
+            Err(_) => Err(EngineError::Timeout(PULL_TIMEOUT)),
+        }
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
+        let client = self.client().await?;
+        let options = CreateContainerOptionsBuilder::new()
+            .name(&spec.name)
+            .build();
+        let made = within(
+            CALL_TIMEOUT,
+            client.create_container(Some(options), create_body(spec)),
+        )
+        .await?;
+        Ok(made.id)
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        accept(
+            within(CALL_TIMEOUT, client.start_container(container, None)).await,
+            is_unmodified,
+        )
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let stopped = within(
+            CALL_TIMEOUT + grace,
+            client.stop_container(container, Some(options)),
+        )
+        .await;
+        accept(stopped, |error| {
+            is_unmodified(error) || matches!(error, EngineError::NotFound)
+        })
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        // `v` removes anonymous volumes only; a home is a named one and stays.
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let removed = within(
+            CALL_TIMEOUT,
+            client.remove_container(container, Some(options)),
+        )
+        .await;
+        accept(removed, |error| {
+            is_conflict(error) || matches!(error, EngineError::NotFound)
+        })
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
+        let client = self.client().await?;
+        match within(CALL_TIMEOUT, client.inspect_container(container, None)).await {
+            Ok(found) => Ok(Some(inspected(found))),
+            Err(EngineError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError> {
+        let client = self.client().await?;
+        let filters = instance_filter(instance);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = within(CALL_TIMEOUT, client.list_containers(Some(options))).await?;
+        Ok(found.into_iter().map(listed).collect())
+    }
+
+    async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError> {
+        let client = self.client().await?.clone();
+        let mut filters = instance_filter(instance);
+        filters.insert("type".into(), vec!["container".into()]);
+        let options = EventsOptionsBuilder::new().filters(&filters).build();
+        let events = client.events(Some(options));
+        Ok(events
+            .take_while(|event| std::future::ready(event.is_ok()))
+            .filter_map(|event| std::future::ready(event.ok().and_then(happened)))
+            .boxed())
+    }
+
+    async fn log_tail(&self, container: &str, lines: u32) -> Result<String, EngineError> {
+        let client = self.client().await?;
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .tail(&lines.to_string())
+            .build();
+        let lines = client
+            .logs(container, Some(options))
+            .map_ok(|line| line.to_string());
+        let lines: Vec<String> = within(CALL_TIMEOUT, lines.try_collect()).await?;
+        Ok(lines.concat())
+    }
+}
+
+fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
+    let port = format!("{}/tcp", spec.port);
+    let bindings = spec.host_port.map(|host_port| {
+        let binding = PortBinding {
+            host_ip: Some("127.0.0.1".into()),
+            host_port: Some(host_port.to_string()),
+        };
+        HashMap::from([(port.clone(), Some(vec![binding]))])
+    });
+    let mounts = spec.home.as_ref().map(|home| {
+        vec![Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(home.name.clone()),
+            target: Some(home.path.clone()),
+            volume_options: Some(MountVolumeOptions {
+                labels: Some(home.labels.clone()),
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        }]
+    });
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        env: Some(spec.env.clone()),
+        labels: Some(spec.labels.clone()),
+        exposed_ports: Some(vec![port]),
+        host_config: Some(HostConfig {
+            port_bindings: bindings,
+            mounts,
+            network_mode: Some(spec.network.clone()),
+            shm_size: Some(spec.shm_size),
+            memory: Some(spec.memory),
+            // Swap beyond the memory limit would let one desktop wear out the disk of all.
+            memory_swap: Some(spec.memory),
+            nano_cpus: Some(spec.nano_cpus),
+            pids_limit: Some(spec.pids),
+            cap_drop: Some(vec!["ALL".into()]),
+            cap_add: Some(spec.cap_add.clone()),
+            security_opt: Some(vec!["no-new-privileges".into()]),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn inspected(found: ContainerInspectResponse) -> Container {
+    let state = found.state.unwrap_or_default();
+    let ended = state.status == Some(ContainerStateStatusEnum::EXITED);
+    let networks = found
+        .network_settings
+        .and_then(|settings| settings.networks)
+        .unwrap_or_default();
+    Container {
+        id: found.id.unwrap_or_default(),
+        name: found
+            .name
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned(),
+        state: state_from(
+            &state
+                .status
+                .map(|status| status.to_string())
+                .unwrap_or_default(),
+        ),
+        labels: found
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default(),
+        exit_code: state.exit_code.filter(|_| ended),
+        oom_killed: state.oom_killed.unwrap_or(false),
+        address: networks
+            .values()
+            .find_map(|network| network.ip_address.as_ref()?.parse().ok()),
+    }
+}
+
+fn listed(found: ContainerSummary) -> Container {
+    let name = found
+        .names
+        .unwrap_or_default()
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    Container {
+        id: found.id.unwrap_or_default(),
+        name: name.trim_start_matches('/').to_owned(),
+        state: state_from(
+            &found
+                .state
+                .map(|state| state.to_string())
+                .unwrap_or_default(),
+        ),
+        labels: found.labels.unwrap_or_default(),
+        exit_code: None,
+        oom_killed: false,
+        address: None,
+    }
+}
+
+fn state_from(word: &str) -> ContainerState {
+    match word {
+        "created" => ContainerState::Created,
+        "running" | "restarting" => ContainerState::Running,
+        "paused" => ContainerState::Paused,
+        "exited" => ContainerState::Exited,
+        _ => ContainerState::Dead,
+    }
+}
+
+fn happened(message: EventMessage) -> Option<Event> {
+    let name = message.actor?.attributes?.remove("name")?;
+    Some(Event {
+        name,
+        action: message.action?,
+    })
+}

@@ -1,0 +1,132 @@
+//! What runs containers. [`Engine`] is all that the rest of the program knows of it; [`docker`] is the
+//! one there is. A container is described by a [`spec::ContainerSpec`], which is plain data.
+
+pub mod docker;
+pub mod spec;
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use spec::ContainerSpec;
+
+/// What can go wrong at the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody answers at its address.
+    #[error("the container engine cannot be reached")]
+    Unreachable(#[source] bollard::errors::Error),
+    /// It took the request and did not answer in time.
+    #[error("the container engine did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The port on the host is somebody else's.
+    #[error("the host port is in use by something else")]
+    PortTaken,
+    /// A container of this name exists already.
+    #[error("a container of this name exists already")]
+    NameTaken,
+    /// There is no such container.
+    #[error("there is no such container")]
+    NotFound,
+    /// The image is not on this machine.
+    #[error("the image is not on this machine")]
+    ImageMissing,
+    /// The image can neither be found nor pulled.
+    #[error("the image cannot be pulled")]
+    Pull(#[source] bollard::errors::Error),
+    /// It refused for another reason.
+    #[error("the container engine refused")]
+    Refused(#[source] bollard::errors::Error),
+}
+
+/// What the engine says a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Its process has ended.
+    Exited,
+    /// Being removed or otherwise beyond use.
+    Dead,
+}
+
+impl ContainerState {
+    /// The engine's own word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A container as the engine knows it.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// Its labels.
+    pub labels: HashMap<String, String>,
+    /// Exit code, where its process has ended.
+    pub exit_code: Option<i64>,
+    /// Whether the memory limit ended it.
+    pub oom_killed: bool,
+    /// Its address on its network, while it runs.
+    pub address: Option<IpAddr>,
+}
+
+/// Something that happened to a container: its name, and what.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The container's name.
+    pub name: String,
+    /// `die`, `destroy`, `start`, ...
+    pub action: String,
+}
+
+/// Runs containers. Every call has a deadline; calls that are repeated do no harm.
+#[async_trait]
+pub trait Engine: Send + Sync + Debug {
+    /// Name in the database: host ports are unique within it.
+    fn name(&self) -> &'static str;
+    /// Whether it answers.
+    async fn ping(&self) -> Result<(), EngineError>;
+    /// Makes what containers of this installation share (their network), if it is not there.
+    async fn prepare(&self, network: &str, instance: &str) -> Result<(), EngineError>;
+    /// Whether the image is on this machine.
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
+    /// Brings the image to this machine.
+    async fn pull(&self, image: &str) -> Result<(), EngineError>;
+    /// Makes a container and returns its id.
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
+    /// Starts it; fine when it runs already.
+    async fn start(&self, container: &str) -> Result<(), EngineError>;
+    /// Stops it, by force after `grace`; fine when it has ended already.
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError>;
+    /// Removes it, running or not; fine when it is gone already. Named volumes stay.
+    async fn remove(&self, container: &str) -> Result<(), EngineError>;
+    /// Looks at one container, by name or id.
+    async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError>;
+    /// All containers of an installation, running or not.
+    async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError>;
+    /// What happens to containers of an installation from now on; ends when the connection does.
+    async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError>;
+    /// The last lines a container wrote, for the reason of a failure.
+    async fn log_tail(&self, container: &str, lines: u32) -> Result<String, EngineError>;
+}

@@ -1,0 +1,152 @@
+//! Login, logout and `/session`: the HTTP side of `authn`.
+
+use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, SET_COOKIE};
+use serde_json::json;
+
+use super::Gateway;
+use crate::authn::cookies::Cookies;
+use crate::authn::origin::CSRF_HEADER;
+use crate::authn::session::Session;
+use crate::authn::{Authenticated, AuthnError};
+use crate::config::OnLogout;
+use crate::request::{Request, RequestContext, Response};
+use crate::respond::error::HttpError;
+use crate::respond::{json as json_answer, redirect};
+use crate::telemetry::ErrorChain;
+
+/// Largest logout form that is read, bytes.
+const MAX_FORM: usize = 4 * 1024;
+
+fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+fn add_cookie(response: &mut Response, cookie: &str) {
+    // Names, base64 and attributes are made of characters that a header may hold.
+    if let Ok(value) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(SET_COOKIE, value);
+    }
+}
+
+impl Gateway {
+    /// `GET /login?return_to=/path`
+    pub(super) async fn login(&self, request: &Request) -> Result<Response, HttpError> {
+        let return_to = query_value(request.uri().query(), "return_to").unwrap_or_default();
+        let (url, cookie) = self.authenticator.begin_login(&return_to).await?;
+        let mut response = redirect(StatusCode::FOUND, url.as_str());
+        add_cookie(&mut response, &cookie);
+        Ok(response)
+    }
+
+    /// `GET /authorize`, where the provider sends the browser back to.
+    pub(super) async fn authorize(&self, request: &Request) -> Result<Response, HttpError> {
+        let query = request.uri().query().unwrap_or_default();
+        let welcome = self
+            .authenticator
+            .finish_login(query, request.headers())
+            .await?;
+        let mut response = redirect(StatusCode::FOUND, &welcome.return_to);
+        add_cookie(&mut response, &Cookies::set_session(&welcome.secret));
+        add_cookie(&mut response, &Cookies::clear_login());
+        Ok(response)
+    }
+
+    /// `GET /session`
+    pub(super) async fn session(&self, request: &Request) -> Result<Response, HttpError> {
+        let who = self.authenticator.authenticate(request.headers()).await?;
+        let Session {
+            id,
+            user,
+            created_at,
+            expires_at,
+            ..
+        } = &*who.session;
+        let value = json!({
+            "authenticated": true,
+            "user": {
+                "id": user.id,
+                "username": user.identity.username,
+                "email": user.identity.email,
+                "role": user.identity.role,
+                "groups": user.identity.groups,
+            },
+            "session": { "id": id, "created_at": created_at, "expires_at": expires_at },
+        });
+        Ok(json_answer(StatusCode::OK, &value))
+    }
+
+    /// `POST /logout`. Somebody without a session is logged out already.
+    pub(super) async fn logout(
+        &self,
+        context: &RequestContext,
+        request: Request,
+    ) -> Result<Response, HttpError> {
+        let provider = match self.authenticator.authenticate(request.headers()).await {
+            Ok(who) => {
+                self.check_logout(&who, request).await?;
+                self.end_desktops(&who.session).await;
+                self.authenticator.log_out(&who.session).await?
+            }
+            Err(AuthnError::NoSession | AuthnError::InvalidSession) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let to = provider.map_or_else(|| "/".to_owned(), String::from);
+        let mut response = if context.wants_page {
+            redirect(StatusCode::SEE_OTHER, &to)
+        } else {
+            json_answer(StatusCode::OK, &json!({ "logout_url": to }))
+        };
+        add_cookie(&mut response, &Cookies::clear_session());
+        Ok(response)
+    }
+
+    /// A form carries the page's token in a field, since it cannot set a header.
+    async fn check_logout(&self, who: &Authenticated, request: Request) -> Result<(), HttpError> {
+        let (mut head, body) = request.into_parts();
+        if !head.headers.contains_key(CSRF_HEADER) {
+            let form = Limited::new(body, MAX_FORM).collect().await;
+            let form = form.map_err(|_| HttpError::BodyTooLarge)?.to_bytes();
+            let field = query_value(std::str::from_utf8(&form).ok(), "csrf_token");
+            if let Some(token) = field.and_then(|token| HeaderValue::try_from(token).ok()) {
+                head.headers.insert(CSRF_HEADER, token);
+            }
+        }
+        Ok(self
+            .authenticator
+            .check_csrf(who, &head.method, &head.headers)?)
+    }
+
+    /// Does what `DESKTOP_ON_LOGOUT` says to the desktops that this session started.
+    async fn end_desktops(&self, session: &Session) {
+        if self.on_logout == OnLogout::Keep {
+            return;
+        }
+        let desktops = match self.desktops.list(&session.user).await {
+            Ok(desktops) => desktops,
+            Err(error) => {
+                tracing::warn!(session = %session.id, error = %ErrorChain(&error), "desktops of a logout are unknown");
+                return;
+            }
+        };
+        for desktop in desktops
+            .into_iter()
+            .filter(|desktop| desktop.session_id == Some(session.id))
+        {
+            let (desktops, on_logout) = (self.desktops.clone(), self.on_logout);
+            self.tasks.spawn("logout", async move {
+                let done = match on_logout {
+                    OnLogout::Remove => desktops.remove(desktop.id).await,
+                    OnLogout::Stop | OnLogout::Keep => desktops.stop(desktop.id, Some("You signed out.")).await,
+                };
+                if let Err(error) = done {
+                    tracing::warn!(desktop = %desktop.id, error = %ErrorChain(&error), "a logout left a desktop");
+                }
+            });
+        }
+    }
+}

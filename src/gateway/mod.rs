@@ -1,0 +1,167 @@
+//! One request from head to answer. [`Gateway::handle`] reads like the journey in the architecture:
+//! context, route, authenticate, authorize, forward.
+
+mod access_log;
+mod auth;
+mod pages;
+pub mod route;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::StatusCode;
+
+use crate::api::Api;
+use crate::authn::{Authenticated, Authenticator, AuthnError};
+use crate::authz::{self, Access};
+use crate::config::OnLogout;
+use crate::desktop::Desktops;
+use crate::proxy::Proxy;
+use crate::request::{ConnectionInfo, Request, RequestContext, Response};
+use crate::respond::error::HttpError;
+use crate::respond::{problem, redirect, security};
+use crate::store::Database;
+use crate::tasks::Tasks;
+use route::Route;
+
+/// What the gateway is made of.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Who is it.
+    pub authenticator: Arc<Authenticator>,
+    /// What they have.
+    pub desktops: Desktops,
+    /// The way there.
+    pub proxy: Proxy,
+    /// The control plane.
+    pub api: Api,
+    /// Asked by `/readyz`.
+    pub database: Database,
+    /// Knows whether a stop has begun.
+    pub tasks: Tasks,
+    /// What a logout does to desktops.
+    pub on_logout: OnLogout,
+}
+
+impl Gateway {
+    /// Answers one request, whatever happens.
+    pub async fn handle(&self, connection: ConnectionInfo, request: Request) -> Response {
+        let begun = Instant::now();
+        let context = RequestContext::new(connection, request.headers());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (route, outcome) = match Route::parse(&method, &path) {
+            Ok(route) => (route.as_str(), self.answer(&context, route, request).await),
+            Err(error) => ("none", self.check(&request, false).and(Err(error))),
+        };
+        let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &context));
+        security::protect(response.headers_mut());
+        security::insist_on_tls(response.headers_mut(), self.authenticator.origin().host());
+        let entry = access_log::Entry {
+            context: &context,
+            method: &method,
+            path: &path,
+            route,
+            status: response.status(),
+            took: begun.elapsed(),
+        };
+        access_log::write(entry);
+        response
+    }
+
+    async fn answer(
+        &self,
+        context: &RequestContext,
+        route: Route<'_>,
+        request: Request,
+    ) -> Result<Response, HttpError> {
+        self.check(&request, route.is_health())?;
+        match route {
+            Route::Desktop { id, rest } => {
+                let who = match self.authenticated(&request).await {
+                    Ok(who) => who,
+                    Err(error) => return self.sign_in_first(context, &request, error),
+                };
+                match authz::authorize_desktop(&self.desktops, &who.session, id).await? {
+                    Access::NotRunning(desktop) => self.waiting(context, &request, &desktop),
+                    Access::Granted(grant) => match pages::entry(&grant, context, rest, &request) {
+                        Some(to) => Ok(redirect(StatusCode::FOUND, &to)),
+                        None => Ok(self.proxy.forward(grant, context, rest, request).await?),
+                    },
+                }
+            }
+            Route::DesktopRoot(id) => {
+                let query = request
+                    .uri()
+                    .query()
+                    .map(|query| format!("?{query}"))
+                    .unwrap_or_default();
+                Ok(redirect(
+                    StatusCode::PERMANENT_REDIRECT,
+                    &format!("/desktop/{id}/{query}"),
+                ))
+            }
+            Route::Api => {
+                let who = self.authenticated(&request).await?;
+                self.authenticator
+                    .check_csrf(&who, request.method(), request.headers())?;
+                Ok(self.api.call(who, context, request).await)
+            }
+            Route::Home => self.home(context, &request).await,
+            Route::Login => self.login(&request).await,
+            Route::Authorize => self.authorize(&request).await,
+            Route::Session => self.session(&request).await,
+            Route::Logout => self.logout(context, request).await,
+            Route::Asset(name) => pages::asset(name, &request),
+            Route::Live => Ok(pages::live()),
+            Route::Ready => Ok(self.ready().await),
+        }
+    }
+
+    /// Refuses a request whose head is ambiguous or meant for another host.
+    fn check(&self, request: &Request, any_host: bool) -> Result<(), HttpError> {
+        route::check_head(request)?;
+        if any_host {
+            Ok(())
+        } else {
+            route::check_host(request, self.authenticator.origin().host())
+        }
+    }
+
+    /// Who asks. A WebSocket must also come from our own origin, since browsers send cookies along with
+    /// one from anywhere.
+    async fn authenticated(&self, request: &Request) -> Result<Authenticated, HttpError> {
+        let who = self.authenticator.authenticate(request.headers()).await?;
+        let upgrade = request.headers().contains_key(hyper::header::UPGRADE);
+        if upgrade && !self.authenticator.origin().is_own(request.headers()) {
+            return Err(HttpError::ForeignOrigin);
+        }
+        Ok(who)
+    }
+
+    /// Sends a person who is not signed in to the login, and everybody else away.
+    fn sign_in_first(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+        error: HttpError,
+    ) -> Result<Response, HttpError> {
+        let not_signed_in = matches!(
+            error,
+            HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
+        );
+        let page = context.wants_page && request.method().is_safe();
+        if !(not_signed_in && page && !request.headers().contains_key(hyper::header::UPGRADE)) {
+            return Err(error);
+        }
+        let back = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("return_to", &self.authenticator.origin().local_path(back));
+        Ok(redirect(
+            StatusCode::FOUND,
+            &format!("/login?{}", query.finish()),
+        ))
+    }
+}

@@ -1,0 +1,204 @@
+//! Our pages and files, and the health answers: fills the portal's views from what is known.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use super::Gateway;
+use crate::authn::AuthnError;
+use crate::authz::grant::DesktopGrant;
+use crate::desktop::Desktops;
+use crate::model::desktop::{Desktop, State};
+use crate::model::template::Template;
+use crate::model::user::User;
+use crate::portal::{self, Card, CardDesktop, Home, SignIn, Waiting};
+use crate::request::{Request, RequestContext, Response, body};
+use crate::respond::error::HttpError;
+use crate::respond::{content, html, json as json_answer};
+
+/// What a fetch is for (Fetch Metadata); no script can forge it.
+const FETCH_DEST: &str = "sec-fetch-dest";
+
+fn is_document(request: &Request) -> bool {
+    request
+        .headers()
+        .get(FETCH_DEST)
+        .is_some_and(|dest| dest == "document")
+}
+
+/// Where a person who opens the bare address of a desktop is sent: its entry page, whose query tells
+/// the client the way back through us. `None` when the request is no such visit.
+pub(super) fn entry(
+    grant: &DesktopGrant,
+    context: &RequestContext,
+    rest: &str,
+    request: &Request,
+) -> Option<String> {
+    let desktop = grant.desktop();
+    let visit = context.wants_page && request.method() == Method::GET && rest == "/";
+    let query = request.uri().query().unwrap_or_default();
+    let has_path = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "path");
+    let entry = desktop
+        .template
+        .entry
+        .replace("{id}", &desktop.id.to_string());
+    (visit && !has_path && entry != "/").then(|| format!("/desktop/{}{entry}", desktop.id))
+}
+
+/// A file of the portal, which browsers keep and ask about.
+pub(super) fn asset(name: &str, request: &Request) -> Result<Response, HttpError> {
+    let asset = portal::asset(name).ok_or(HttpError::NotFound)?;
+    let digest = digest::digest(&digest::SHA256, asset.bytes);
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12]));
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .is_some_and(|sent| sent.as_bytes() == etag.as_bytes());
+    let (status, body) = if known {
+        (StatusCode::NOT_MODIFIED, body::empty())
+    } else {
+        (StatusCode::OK, body::full(asset.bytes))
+    };
+    let mut response = content(status, asset.content_type, body);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// `/healthz`
+pub(super) fn live() -> Response {
+    json_answer(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+impl Gateway {
+    /// `/readyz`
+    pub(super) async fn ready(&self) -> Response {
+        let word = |ok: bool| if ok { "ok" } else { "unavailable" };
+        let draining = self.tasks.soft().is_cancelled();
+        let database = self.database.ping().await.is_ok();
+        let engine = self.desktops.engine_ready().await.is_ok();
+        let ready = database && engine && !draining;
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let value = json!({
+            "status": if draining { "draining" } else { word(ready) },
+            "database": word(database),
+            "engine": word(engine),
+        });
+        json_answer(status, &value)
+    }
+
+    /// The start page: one's desktops, or the way to sign in.
+    pub(super) async fn home(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
+        let who = match self.authenticator.authenticate(request.headers()).await {
+            Ok(who) => who,
+            Err(AuthnError::NoSession | AuthnError::InvalidSession) => {
+                let page = SignIn {
+                    lang: context.lang,
+                    return_to: "/",
+                    provider: &self.authenticator.provider_name(),
+                    signed_out: false,
+                };
+                return Ok(html(StatusCode::OK, portal::sign_in(&page)));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let user = &who.session.user;
+        // A desktop's script could fetch this page, but it cannot navigate to it and read it.
+        let token =
+            is_document(request).then(|| self.authenticator.origin().csrf_token(&who.session.hash));
+        let cards = cards(&self.desktops, user).await?;
+        let page = Home {
+            lang: context.lang,
+            user_name: &user.identity.username,
+            role: user.identity.role.as_str(),
+            csrf_token: token.as_deref(),
+            cards: &cards,
+        };
+        Ok(html(StatusCode::OK, portal::home(&page)))
+    }
+
+    /// A desktop that does not run: a page that waits for it, or 503.
+    pub(super) fn waiting(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+        desktop: &Desktop,
+    ) -> Result<Response, HttpError> {
+        if !(context.wants_page && request.method().is_safe()) {
+            return Err(HttpError::NotRunning(desktop.status.as_str()));
+        }
+        let title = self
+            .desktops
+            .template(&desktop.template)
+            .map_or(desktop.template.as_str(), |t| t.title.as_str());
+        let page = Waiting {
+            lang: context.lang,
+            desktop_id: &desktop.id.to_string(),
+            title,
+            status: desktop.status.as_str(),
+            reason: desktop.status_reason.as_deref(),
+        };
+        let mut response = html(StatusCode::SERVICE_UNAVAILABLE, portal::waiting(&page));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(1));
+        Ok(response)
+    }
+}
+
+async fn cards(desktops: &Desktops, user: &User) -> Result<Vec<Card>, HttpError> {
+    let rows = desktops.list(user).await?;
+    let mut templates: Vec<&Template> = desktops
+        .templates_for(user)
+        .map(|template| &**template)
+        .collect();
+    // A desktop that runs is shown although its template is no longer for this user.
+    for row in rows.iter().filter(|row| row.status.is_live()) {
+        if let Some(template) = desktops.template(&row.template)
+            && !templates.iter().any(|known| known.id == template.id)
+        {
+            templates.push(template);
+        }
+    }
+    Ok(templates
+        .into_iter()
+        .map(|template| card(template, &rows))
+        .collect())
+}
+
+fn card(template: &Template, rows: &[Desktop]) -> Card {
+    let of_template = || rows.iter().filter(|row| row.template == template.id);
+    let row = of_template()
+        .find(|row| row.status.is_live())
+        .or_else(|| of_template().next());
+    Card {
+        template: template.id.clone(),
+        title: template.title.clone(),
+        description: template.description.clone(),
+        icon: template.icon.clone(),
+        desktop: row.map(|row| CardDesktop {
+            id: row.id.to_string(),
+            status: row.status.as_str().to_owned(),
+            status_reason: row
+                .status_reason
+                .clone()
+                .filter(|_| row.status != State::Running),
+            url: format!("/desktop/{}/", row.id),
+        }),
+    }
+}

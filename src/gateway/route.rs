@@ -1,0 +1,286 @@
+//! Where a request goes: path and method to [`Route`], and the checks of a request's head that come
+//! before everything else. Pure.
+
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request, Version};
+
+use crate::model::id::DesktopId;
+use crate::respond::error::HttpError;
+
+/// Largest sum of cookie headers, bytes. A desktop's script could fill the browser's jar.
+const MAX_COOKIES: usize = 8 * 1024;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Something of a desktop; `rest` begins with a slash.
+    Desktop {
+        /// Which.
+        id: DesktopId,
+        /// The path below `/desktop/<id>`.
+        rest: &'a str,
+    },
+    /// `/desktop/<id>` without its slash.
+    DesktopRoot(DesktopId),
+    /// The control plane.
+    Api,
+    /// The start page.
+    Home,
+    /// `/login`
+    Login,
+    /// `/authorize`
+    Authorize,
+    /// `/session`
+    Session,
+    /// `/logout`
+    Logout,
+    /// A file of the portal.
+    Asset(&'a str),
+    /// The process lives.
+    Live,
+    /// The process can do its work.
+    Ready,
+}
+
+impl<'a> Route<'a> {
+    /// The route of `path`. Reads bytes as they are: what is encoded in an odd way is not found.
+    pub fn parse(method: &Method, path: &'a str) -> Result<Self, HttpError> {
+        let reading = || allow(method, &[Method::GET, Method::HEAD], "GET, HEAD");
+        if let Some(rest) = path.strip_prefix("/desktop/") {
+            return Self::desktop(rest);
+        }
+        if path == "/api" || path.starts_with("/api/") {
+            return Ok(Self::Api);
+        }
+        if let Some(name) = path.strip_prefix("/assets/") {
+            return reading().map(|()| Self::Asset(name));
+        }
+        let route = match path {
+            "/" => Self::Home,
+            "/login" => Self::Login,
+            "/authorize" => Self::Authorize,
+            "/session" => Self::Session,
+            "/healthz" => Self::Live,
+            "/readyz" => Self::Ready,
+            "/favicon.ico" => Self::Asset("favicon.svg"),
+            "/logout" => return allow(method, &[Method::POST], "POST").map(|()| Self::Logout),
+            _ => return Err(HttpError::NotFound),
+        };
+        reading().map(|()| route)
+    }
+
+    fn desktop(rest: &'a str) -> Result<Self, HttpError> {
+        let (id, rest) = match rest.find('/') {
+            Some(slash) => (&rest[..slash], Some(&rest[slash..])),
+            None => (rest, None),
+        };
+        let id = id.parse().map_err(|_| HttpError::NotFound)?;
+        Ok(match rest {
+            Some(rest) => Self::Desktop { id, rest },
+            None => Self::DesktopRoot(id),
+        })
+    }
+
+    /// Whether probes may ask under any host name.
+    #[must_use]
+    pub const fn is_health(&self) -> bool {
+        matches!(self, Self::Live | Self::Ready)
+    }
+
+    /// A word for the log.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
+            Self::Api => "api",
+            Self::Home => "page",
+            Self::Login | Self::Authorize | Self::Session | Self::Logout => "auth",
+            Self::Asset(_) => "asset",
+            Self::Live | Self::Ready => "health",
+        }
+    }
+}
+
+fn allow(method: &Method, allowed: &[Method], text: &'static str) -> Result<(), HttpError> {
+    if allowed.contains(method) {
+        Ok(())
+    } else {
+        Err(HttpError::Method(text))
+    }
+}
+
+/// Refuses a head that two readers could understand differently (RFC 9112 sections 3.2 and 6.3).
+pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
+    let headers = request.headers();
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+    if lengths > 1 || (lengths == 1 && !codings.is_empty()) {
+        return Err(HttpError::Malformed("the length of the body is ambiguous"));
+    }
+    if codings.len() > 1
+        || codings
+            .iter()
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(HttpError::Malformed(
+            "only chunked is understood as a transfer coding",
+        ));
+    }
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(HttpError::Method("GET, HEAD, POST"));
+    }
+    if !request.uri().path().starts_with('/') {
+        return Err(HttpError::Malformed("the target is not a path"));
+    }
+    let cookies: usize = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(hyper::header::HeaderValue::len)
+        .sum();
+    if cookies > MAX_COOKIES {
+        return Err(HttpError::CookiesTooLarge);
+    }
+    Ok(())
+}
+
+/// Refuses a request for another host than `ours` (`name` or `name:port`).
+pub fn check_host<B>(request: &Request<B>, ours: &str) -> Result<(), HttpError> {
+    let named: Vec<&str> = hosts(request.headers());
+    if named.len() > 1 || (request.version() < Version::HTTP_2 && named.len() != 1) {
+        return Err(HttpError::Malformed("it needs exactly one Host"));
+    }
+    let authority = request
+        .uri()
+        .authority()
+        .map(hyper::http::uri::Authority::as_str);
+    let mut all = named.into_iter().chain(authority).peekable();
+    if all.peek().is_none() {
+        return Err(HttpError::Malformed("it names no host"));
+    }
+    if all.all(|host| same_host(host, ours)) {
+        Ok(())
+    } else {
+        Err(HttpError::Misdirected)
+    }
+}
+
+fn hosts(headers: &HeaderMap) -> Vec<&str> {
+    headers
+        .get_all(header::HOST)
+        .iter()
+        .map(|value| value.to_str().unwrap_or("?"))
+        .collect()
+}
+
+fn same_host(host: &str, ours: &str) -> bool {
+    let bare = |text: &str| {
+        text.strip_suffix(":443")
+            .unwrap_or(text)
+            .to_ascii_lowercase()
+    };
+    bare(host) == bare(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(
+        build: impl FnOnce(hyper::http::request::Builder) -> hyper::http::request::Builder,
+    ) -> Request<()> {
+        build(Request::builder()).body(()).expect("a request")
+    }
+
+    #[test]
+    fn routes() {
+        let id = DesktopId::random();
+        let root = format!("/desktop/{id}");
+        let page = format!("/desktop/{id}/app/ui.js");
+        for (path, expected) in [
+            ("/", Route::Home),
+            ("/login", Route::Login),
+            ("/session", Route::Session),
+            ("/api/container/list", Route::Api),
+            ("/api", Route::Api),
+            ("/assets/home.js", Route::Asset("home.js")),
+            (root.as_str(), Route::DesktopRoot(id)),
+            (
+                page.as_str(),
+                Route::Desktop {
+                    id,
+                    rest: "/app/ui.js",
+                },
+            ),
+        ] {
+            assert_eq!(Route::parse(&Method::GET, path).expect(path), expected);
+        }
+        for path in [
+            "/desktop/",
+            "/desktop/x/",
+            "/desktop",
+            "/apix",
+            "//",
+            "/%2e",
+            "/desktop/../api/",
+            "",
+            "*",
+        ] {
+            assert!(
+                matches!(Route::parse(&Method::GET, path), Err(HttpError::NotFound)),
+                "{path}"
+            );
+        }
+        assert!(matches!(
+            Route::parse(&Method::GET, "/logout"),
+            Err(HttpError::Method("POST"))
+        ));
+        assert!(matches!(
+            Route::parse(&Method::POST, "/login"),
+            Err(HttpError::Method(_))
+        ));
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        assert!(check_head(&head(|r| r.uri("/"))).is_ok());
+        for bad in [
+            head(|r| {
+                r.uri("/")
+                    .header("content-length", "1")
+                    .header("transfer-encoding", "chunked")
+            }),
+            head(|r| {
+                r.uri("/")
+                    .header("content-length", "1")
+                    .header("content-length", "2")
+            }),
+            head(|r| r.uri("/").header("transfer-encoding", "gzip, chunked")),
+            head(|r| {
+                r.uri("/")
+                    .header("transfer-encoding", "chunked")
+                    .header("transfer-encoding", "chunked")
+            }),
+            head(|r| r.method("CONNECT").uri("x:1")),
+            head(|r| r.uri("/").header("cookie", "a".repeat(MAX_COOKIES + 1))),
+        ] {
+            assert!(check_head(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_compared_as_browsers_write_them() {
+        let check = |host: &str, ours: &str| {
+            check_host(&head(|r| r.uri("/").header("host", host)), ours).is_ok()
+        };
+        assert!(check("desk.example", "desk.example"));
+        assert!(check("Desk.Example:443", "desk.example"));
+        assert!(check("localhost:8443", "localhost:8443"));
+        assert!(!check("localhost", "localhost:8443"));
+        assert!(!check("evil.example", "desk.example"));
+        assert!(check_host(&head(|r| r.uri("/")), "x").is_err(), "none");
+        let two = head(|r| r.uri("/").header("host", "x").header("host", "x"));
+        assert!(check_host(&two, "x").is_err(), "two");
+        let absolute = head(|r| r.uri("https://evil.example/").header("host", "x"));
+        assert!(check_host(&absolute, "x").is_err(), "contradicting");
+    }
+}

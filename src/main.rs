@@ -1,0 +1,20 @@
+//! The program: arguments, settings, logging, one command, exit code. Nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use deskgate::cli::Cli;
+use deskgate::telemetry;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let raw = cli.raw();
+    telemetry::init(&cli.log(&raw));
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(cli.run(raw)),
+        Err(error) => {
+            eprintln!("deskgate: the runtime does not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A desktop: its states, the one function that knows the legal moves, and the row that records it.
+
+use serde::Serialize;
+
+use super::id::{DesktopId, SessionId, UserId};
+use super::time::Timestamp;
+
+/// Where a desktop is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Recorded; waits for its turn at the engine.
+    Queued,
+    /// The engine is making the container.
+    Creating,
+    /// The container runs; the desktop in it has not answered yet.
+    Starting,
+    /// The desktop gave an authenticated answer.
+    Running,
+    /// Frozen: no CPU, memory kept.
+    Paused,
+    /// On its way down.
+    Stopping,
+    /// Ended as asked.
+    Stopped,
+    /// Ended otherwise; the row says why.
+    Error,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Creating,
+        Self::Starting,
+        Self::Running,
+        Self::Paused,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Error,
+    ];
+
+    /// The word in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Creating => "creating",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Error => "error",
+        }
+    }
+
+    /// From the database's word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Holds a port, a container and the user's place for its template.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Error)
+    }
+
+    /// A start is under way.
+    #[must_use]
+    pub const fn is_launching(self) -> bool {
+        matches!(self, Self::Queued | Self::Creating | Self::Starting)
+    }
+
+    /// Whether a desktop may go from this state to `next`. All changes of state ask here.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        use State::{Creating, Error, Paused, Queued, Running, Starting, Stopped, Stopping};
+        match self {
+            Queued => matches!(next, Creating | Stopping | Error),
+            Creating => matches!(next, Starting | Stopping | Error),
+            Starting => matches!(next, Running | Stopping | Error),
+            Running => matches!(next, Paused | Stopping | Error),
+            Paused => matches!(next, Running | Stopping | Error),
+            Stopping => matches!(next, Stopped | Error),
+            Stopped | Error => false,
+        }
+    }
+}
+
+/// A desktop as recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desktop {
+    /// The id in `/desktop/<id>/`.
+    pub id: DesktopId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The session that started it, if it still exists.
+    pub session_id: Option<SessionId>,
+    /// The engine's id of the container, once made.
+    pub container_id: Option<String>,
+    /// The container's name, known before it is made.
+    pub container_name: String,
+    /// Image reference.
+    pub image_name: String,
+    /// Template id.
+    pub template: String,
+    /// Where it is in its life.
+    pub status: State,
+    /// Why it is there, in words for its user.
+    pub status_reason: Option<String>,
+    /// The port on the host that leads to it; none where nothing is published.
+    pub host_port: Option<u16>,
+    /// The port inside the container.
+    pub container_port: u16,
+    /// When the start was asked for.
+    pub created_at: Timestamp,
+    /// When it first answered.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+    /// Last traffic from a browser.
+    pub last_accessed: Option<Timestamp>,
+    /// Last key, pointer or clipboard input of a person.
+    pub last_input: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_desktops_never_come_back() {
+        for next in State::ALL {
+            assert!(!State::Stopped.may_become(next));
+            assert!(!State::Error.may_become(next));
+        }
+    }
+
+    #[test]
+    fn every_live_desktop_can_be_stopped_or_fail() {
+        for state in State::ALL.into_iter().filter(|state| state.is_live()) {
+            assert!(state.may_become(State::Error), "{state:?}");
+            let stoppable = state == State::Stopping || state.may_become(State::Stopping);
+            assert!(stoppable, "{state:?}");
+            assert!(!state.may_become(state), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn words_round_trip() {
+        for state in State::ALL {
+            assert_eq!(State::from_word(state.as_str()), Some(state));
+        }
+        assert_eq!(State::from_word("exited"), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! Ids as types: none of them can be mistaken for another, and each parses in one way only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// Text that is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid id")]
+pub struct InvalidId;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A fresh random id (122 bits from the operating system).
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            /// Only the hyphenated lower-case form: one id has one spelling, in paths, logs and SQL alike.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+                let mut buffer = Uuid::encode_buffer();
+                if id.hyphenated().encode_lower(&mut buffer) == text {
+                    Ok(Self(id))
+                } else {
+                    Err(InvalidId)
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A desktop: what the user has, and what `/desktop/<id>/` names.
+    DesktopId
+);
+uuid_id!(
+    /// A user of this gateway, whichever provider vouches for them.
+    UserId
+);
+uuid_id!(
+    /// The public handle of a session; it opens nothing.
+    SessionId
+);
+uuid_id!(
+    /// One request, in logs, answers and upstream calls.
+    RequestId
+);
+
+/// The SHA-256 of a session secret: all that is ever stored of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionHash(String);
+
+impl SessionHash {
+    /// From a hex digest.
+    #[must_use]
+    pub fn from_hex(hex: String) -> Self {
+        Self(hex)
+    }
+
+    /// The hex digest.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_id_has_one_spelling() {
+        let id = DesktopId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for other in [
+            id.to_string().to_uppercase(),
+            id.to_string().replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+            String::new(),
+            "..".into(),
+        ] {
+            // An id made of digits only has no upper case to tell apart.
+            if other != id.to_string() {
+                assert_eq!(other.parse::<DesktopId>(), Err(InvalidId), "{other}");
+            }
+        }
+    }
+}

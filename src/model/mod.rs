@@ -1,0 +1,7 @@
+//! Plain values: ids, users, desktops, templates and the legal moves between states. No I/O.
+
+pub mod desktop;
+pub mod id;
+pub mod template;
+pub mod time;
+pub mod user;

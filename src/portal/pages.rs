@@ -1,0 +1,203 @@
+//! Responsible for what each page shows: the values a caller gives, and what the templates derive from them.
+
+use askama::Template;
+
+use super::{assets, texts};
+use crate::request::lang::Lang;
+use crate::respond::page::to_html;
+
+/// The page for a person who is not signed in.
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+pub struct SignIn<'a> {
+    /// Language of the page.
+    pub lang: Lang,
+    /// Local path to come back to after signing in.
+    pub return_to: &'a str,
+    /// Host name of the sign-in provider, so that people know where they will type their password.
+    pub provider: &'a str,
+    /// Whether the person has just signed out.
+    pub signed_out: bool,
+}
+
+/// The start page: a card for every template the person may start.
+#[derive(Debug, Template)]
+#[template(path = "home.html")]
+pub struct Home<'a> {
+    /// Language of the page.
+    pub lang: Lang,
+    /// Name the person is greeted with.
+    pub user_name: &'a str,
+    /// `student`, `teacher` or `admin`.
+    pub role: &'a str,
+    /// Token for unsafe API calls; `None` when this response must not carry one.
+    pub csrf_token: Option<&'a str>,
+    /// The cards, in the order shown.
+    pub cards: &'a [Card],
+}
+
+/// A template the person may start, and the desktop they have of it.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// Name of the template, as the API takes it.
+    pub template: String,
+    /// Title shown.
+    pub title: String,
+    /// One or two sentences; may be empty.
+    pub description: String,
+    /// A local path, a `data:image/` address, or `desktop`, `browser`, `code`, `office`, `terminal`.
+    pub icon: String,
+    /// The person's desktop of this template.
+    pub desktop: Option<CardDesktop>,
+}
+
+/// The desktop on a card.
+#[derive(Debug, Clone)]
+pub struct CardDesktop {
+    /// Public id.
+    pub id: String,
+    /// State, as the API spells it.
+    pub status: String,
+    /// Why it is in this state, in public words.
+    pub status_reason: Option<String>,
+    /// Address that opens the desktop.
+    pub url: String,
+}
+
+/// The page shown in a desktop's place until the desktop can be shown.
+#[derive(Debug, Template)]
+#[template(path = "waiting.html")]
+pub struct Waiting<'a> {
+    /// Language of the page.
+    pub lang: Lang,
+    /// Public id of the desktop.
+    pub desktop_id: &'a str,
+    /// Title of its template.
+    pub title: &'a str,
+    /// State, as the API spells it.
+    pub status: &'a str,
+    /// Why it is in this state, in public words.
+    pub reason: Option<&'a str>,
+}
+
+/// Renders the sign-in page.
+#[must_use]
+pub fn sign_in(page: &SignIn<'_>) -> String {
+    to_html(page)
+}
+
+/// Renders the start page.
+#[must_use]
+pub fn home(page: &Home<'_>) -> String {
+    to_html(page)
+}
+
+/// Renders the waiting page.
+#[must_use]
+pub fn waiting(page: &Waiting<'_>) -> String {
+    to_html(page)
+}
+
+impl Home<'_> {
+    fn role_label(&self) -> &str {
+        texts::role(self.lang, self.role)
+    }
+
+    fn state_label(&self, status: &str) -> &'static str {
+        texts::state(self.lang, status)
+    }
+}
+
+impl Card {
+    fn icon_address(&self) -> String {
+        assets::icon_address(&self.icon)
+    }
+
+    fn status(&self) -> &str {
+        self.desktop.as_ref().map_or("", |desktop| &desktop.status)
+    }
+
+    fn id(&self) -> &str {
+        self.desktop.as_ref().map_or("", |desktop| &desktop.id)
+    }
+
+    fn url(&self) -> &str {
+        self.desktop.as_ref().map_or("", |desktop| &desktop.url)
+    }
+
+    fn reason(&self) -> &str {
+        let reason = self
+            .desktop
+            .as_ref()
+            .and_then(|d| d.status_reason.as_deref());
+        reason.unwrap_or_default()
+    }
+
+    // The three rules below are repeated in `home.js`, which applies them when a state changes.
+
+    fn can_start(&self) -> bool {
+        matches!(self.status(), "" | "stopped" | "error")
+    }
+
+    fn can_open(&self) -> bool {
+        matches!(
+            self.status(),
+            "queued" | "creating" | "starting" | "running" | "paused"
+        )
+    }
+
+    fn can_stop(&self) -> bool {
+        self.can_open() || self.is_stopping()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.status() == "stopping"
+    }
+}
+
+impl Waiting<'_> {
+    /// Whether waiting is pointless.
+    fn has_ended(&self) -> bool {
+        matches!(self.status, "stopped" | "error")
+    }
+
+    fn end_title(&self) -> &'static str {
+        match self.status {
+            "error" => self.error_title(),
+            _ => self.stopped_title(),
+        }
+    }
+
+    fn error_title(&self) -> &'static str {
+        self.lang.pick(
+            "Dein Desktop konnte nicht starten",
+            "Your desktop could not start",
+        )
+    }
+
+    fn stopped_title(&self) -> &'static str {
+        self.lang
+            .pick("Dein Desktop ist beendet", "Your desktop has stopped")
+    }
+
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        let current = texts::step(self.status);
+        let texts = texts::steps(self.lang).into_iter();
+        texts.enumerate().map(move |(index, text)| Step {
+            text,
+            done: index < current,
+            current: index == current,
+        })
+    }
+}
+
+/// One step of a start, as the waiting page shows it.
+struct Step {
+    text: &'static str,
+    done: bool,
+    current: bool,
+}
+
+#[cfg(test)]
+#[path = "pages_tests.rs"]
+mod tests;

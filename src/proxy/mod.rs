@@ -1,0 +1,108 @@
+//! The data plane: carries requests, answers and WebSocket streams between a browser and the desktop
+//! that a [`DesktopGrant`] names. Plain hyper on both sides; a stream after 101 is spliced.
+
+pub mod confine;
+pub mod headers;
+pub mod rewrite;
+pub mod target;
+mod tunnel;
+mod upgrade;
+mod upstream;
+
+use std::sync::Arc;
+
+use hyper::http;
+
+use crate::authz::grant::DesktopGrant;
+use crate::clock::Clock;
+use crate::desktop::upstream::{DialError, Dialer};
+use crate::request::{Request, RequestContext, Response};
+use crate::tasks::Tasks;
+use confine::Confinement;
+use target::{BadTarget, Target};
+
+/// Why a request could not be carried.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The path is not one that a desktop may be asked for.
+    #[error(transparent)]
+    Target(#[from] BadTarget),
+    /// The template keeps browsers away from this path.
+    #[error("the template denies this path")]
+    Denied,
+    /// A service worker would outlive the desktop and see its successors.
+    #[error("service workers are refused")]
+    ServiceWorker,
+    /// The WebSocket handshake of the browser is wrong.
+    #[error("the WebSocket handshake is wrong: {0}")]
+    Handshake(&'static str),
+    /// No connection to the desktop.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The desktop broke off before its answer began.
+    #[error("the desktop broke off")]
+    Broken(#[source] std::io::Error),
+    /// The desktop's answer is not HTTP.
+    #[error("the desktop's answer cannot be read")]
+    Upstream(#[source] hyper::Error),
+    /// The desktop did not begin to answer.
+    #[error("the desktop did not answer in time")]
+    Timeout,
+    /// The desktop does not take our password.
+    #[error("the desktop refuses our credentials")]
+    Unauthorized,
+    /// The desktop did something that it may not, or that makes no sense.
+    #[error("the desktop's answer is not acceptable: {0}")]
+    Unacceptable(&'static str),
+    /// Session or desktop ended meanwhile.
+    #[error("the grant was withdrawn")]
+    Revoked,
+    /// An answer could not be put together.
+    #[error("the answer cannot be put together")]
+    Http(#[from] http::Error),
+}
+
+/// Carries requests to desktops.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    dialer: Dialer,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    confinement: Confinement,
+}
+
+impl Proxy {
+    /// A proxy for browsers that know us under `origin`.
+    #[must_use]
+    pub fn new(dialer: Dialer, tasks: Tasks, clock: Arc<dyn Clock>, origin: &str) -> Self {
+        Self {
+            dialer,
+            tasks,
+            clock,
+            confinement: Confinement::new(origin),
+        }
+    }
+
+    /// Carries one request, whose path below `/desktop/<id>` is `rest`.
+    pub async fn forward(
+        &self,
+        grant: DesktopGrant,
+        context: &RequestContext,
+        rest: &str,
+        request: Request,
+    ) -> Result<Response, ProxyError> {
+        let target = Target::parse(rest, request.uri().query())?;
+        if !grant.desktop().template.allows_path(target.decoded_path()) {
+            return Err(ProxyError::Denied);
+        }
+        if request.headers().get("service-worker").is_some() {
+            return Err(ProxyError::ServiceWorker);
+        }
+        grant.touch(self.clock.timestamp());
+        if upgrade::is_wanted(request.headers()) {
+            self.upgrade(grant, context, &target, request).await
+        } else {
+            self.exchange(grant, context, &target, request).await
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Responsible for the language of a page: German or English, chosen from `Accept-Language`.
+
+/// A language in which the pages for people exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lang {
+    /// German.
+    De,
+    /// English, also the answer when a browser asks for neither.
+    En,
+}
+
+impl Lang {
+    /// Chooses the language a browser prefers (RFC 9110, section 12.5.4).
+    ///
+    /// The higher quality value wins, then the earlier range. Ranges that cannot be read are skipped, because a page in
+    /// the second-best language helps more than an error.
+    #[must_use]
+    pub fn from_accept_language(header: Option<&str>) -> Self {
+        let ranges: Vec<(&str, f32)> = header
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(parse_range)
+            .collect();
+        let mut best: Option<(Self, f32)> = None;
+        for &(tag, quality) in &ranges {
+            let lang = match tag {
+                "*" => Self::first_unnamed(&ranges),
+                tag => Self::from_tag(tag),
+            };
+            let better = best.is_none_or(|(_, best)| quality > best);
+            if let Some(lang) = lang
+                && quality > 0.0
+                && better
+            {
+                best = Some((lang, quality));
+            }
+        }
+        best.map_or(Self::En, |(lang, _)| lang)
+    }
+
+    /// The language's tag for `<html lang>` and `Content-Language` (BCP 47).
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.pick("de", "en")
+    }
+
+    /// The text in this language.
+    #[must_use]
+    pub fn pick(self, de: &'static str, en: &'static str) -> &'static str {
+        match self {
+            Self::De => de,
+            Self::En => en,
+        }
+    }
+
+    fn from_tag(tag: &str) -> Option<Self> {
+        let primary = tag.split('-').next().unwrap_or(tag);
+        [Self::De, Self::En]
+            .into_iter()
+            .find(|lang| primary.eq_ignore_ascii_case(lang.code()))
+    }
+
+    /// `*` stands for the languages that no other range names.
+    fn first_unnamed(ranges: &[(&str, f32)]) -> Option<Self> {
+        [Self::En, Self::De].into_iter().find(|&lang| {
+            !ranges
+                .iter()
+                .any(|(tag, _)| Self::from_tag(tag) == Some(lang))
+        })
+    }
+}
+
+/// Reads one range such as `de-AT;q=0.8` into its tag and quality.
+fn parse_range(range: &str) -> Option<(&str, f32)> {
+    let mut parts = range.split(';').map(str::trim);
+    let tag = parts.next().filter(|tag| !tag.is_empty())?;
+    let quality = match parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))) {
+        Some(value) => value
+            .trim()
+            .parse()
+            .ok()
+            .filter(|q| (0.0..=1.0).contains(q))?,
+        None => 1.0,
+    };
+    Some((tag, quality))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lang;
+
+    #[test]
+    fn chooses_by_quality_then_by_order() {
+        for (header, expected) in [
+            ("de", Lang::De),
+            ("DE-at", Lang::De),
+            ("de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7", Lang::De),
+            ("en-GB,en;q=0.9,de;q=0.8", Lang::En),
+            ("en;q=0.3, de;q=0.7", Lang::De),
+            ("en;q=0.3,de ; q=0.7", Lang::De),
+            ("fr, de;q=0.5", Lang::De),
+            ("de, en", Lang::De),
+            ("en, de", Lang::En),
+            ("fr", Lang::En),
+            ("", Lang::En),
+        ] {
+            assert_eq!(
+                Lang::from_accept_language(Some(header)),
+                expected,
+                "{header:?}"
+            );
+        }
+        assert_eq!(Lang::from_accept_language(None), Lang::En);
+    }
+
+    #[test]
+    fn wildcard_means_the_languages_not_named() {
+        for (header, expected) in [
+            ("*", Lang::En),
+            ("fr, *;q=0.5", Lang::En),
+            ("en;q=0, *", Lang::De),
+            ("de;q=0, *", Lang::En),
+            ("de;q=0.8, *;q=0.9", Lang::En),
+            ("de, *", Lang::De),
+        ] {
+            assert_eq!(
+                Lang::from_accept_language(Some(header)),
+                expected,
+                "{header:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nonsense_is_skipped() {
+        for header in [
+            ";;;,,,q=1",
+            "de;q=0",
+            "de;q=nan",
+            "de;q=inf",
+            "de;q=7",
+            "de;q=-1",
+            "deutsch",
+            "\u{fffd}",
+        ] {
+            assert_eq!(
+                Lang::from_accept_language(Some(header)),
+                Lang::En,
+                "{header:?}"
+            );
+        }
+    }
+}

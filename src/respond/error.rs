@@ -1,0 +1,351 @@
+//! THE table: which error becomes which status, code and public text. What a stranger reads stands
+//! here; what the operator reads is in the error itself and goes to the log.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use hyper::StatusCode;
+
+use crate::authn::oidc::LoginError;
+use crate::authn::{AuthnError, FinishError};
+use crate::authz::AuthzError;
+use crate::desktop::DesktopError;
+use crate::engine::EngineError;
+use crate::proxy::ProxyError;
+use crate::proxy::target::BadTarget;
+use crate::store::StoreError;
+
+/// Seconds after which a caller may try again when something behind us is down.
+const RETRY_LATER: u32 = 5;
+/// Seconds after which a desktop that is starting or stopping may be asked for again.
+const RETRY_SOON: u32 = 1;
+
+/// Everything that can go wrong with a request.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "each variant is explained by its text and its row below"
+)]
+pub enum HttpError {
+    #[error(transparent)]
+    Authn(#[from] AuthnError),
+    #[error(transparent)]
+    Authz(#[from] AuthzError),
+    #[error(transparent)]
+    Desktop(#[from] DesktopError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("nothing is here")]
+    NotFound,
+    #[error("the method is not {0}")]
+    Method(&'static str),
+    #[error("the host is not ours")]
+    Misdirected,
+    #[error("the request is malformed: {0}")]
+    Malformed(&'static str),
+    #[error("the cookies are too large")]
+    CookiesTooLarge,
+    #[error("the body is not the JSON expected: {0}")]
+    Json(String),
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error("the WebSocket comes from another origin")]
+    ForeignOrigin,
+    #[error("the desktop is {0}")]
+    NotRunning(&'static str),
+}
+
+impl From<FinishError> for HttpError {
+    fn from(error: FinishError) -> Self {
+        match error {
+            FinishError::Login(error) => error.into(),
+            FinishError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// How an error looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable word for programs.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub detail: Cow<'static, str>,
+    /// `Retry-After`, seconds.
+    pub retry_after: Option<u32>,
+}
+
+impl Row {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    fn retry(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+    }
+
+    fn database() -> Self {
+        let text = "The database does not answer. Please try again in a moment.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database_unavailable",
+            text,
+        )
+        .retry(RETRY_LATER)
+    }
+}
+
+impl HttpError {
+    /// The row of this error.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        match self {
+            Self::Authn(error) => authn(error),
+            Self::Authz(AuthzError::NotFound) | Self::NotFound => Row::not_found(),
+            Self::Authz(AuthzError::Desktop(error)) | Self::Desktop(error) => desktop(error),
+            Self::Proxy(error) => proxy(error),
+            Self::Login(error) => login(error),
+            Self::Store(_) => Row::database(),
+            Self::Engine(error) => engine(error),
+            Self::Method(allowed) => Row::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("Only {allowed} is possible here."),
+            ),
+            Self::Misdirected => Row::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "unknown_host",
+                "This server has another name.",
+            ),
+            Self::Malformed(what) => Row::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                format!("The request is malformed: {what}."),
+            ),
+            Self::CookiesTooLarge => Row::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "cookies_too_large",
+                "The cookies of this site were too large and have been cleared. Please sign in again.",
+            ),
+            Self::Json(what) => Row::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_json",
+                format!("The body is not the JSON expected: {what}."),
+            ),
+            Self::BodyTooLarge => Row::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is too large.",
+            ),
+            Self::ForeignOrigin => Row::new(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                "A WebSocket needs the Origin header of this site.",
+            ),
+            Self::NotRunning(state) => Row::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "desktop_not_running",
+                format!("The desktop is {state}."),
+            )
+            .retry(RETRY_SOON),
+        }
+    }
+
+    /// The error as the operator should see it, with its sources.
+    #[must_use]
+    pub fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+fn authn(error: &AuthnError) -> Row {
+    match error {
+        AuthnError::NoSession => {
+            Row::new(StatusCode::UNAUTHORIZED, "not_signed_in", "Please sign in.")
+        }
+        AuthnError::InvalidSession => Row::new(
+            StatusCode::UNAUTHORIZED,
+            "session_invalid",
+            "The session is over. Please sign in again.",
+        ),
+        AuthnError::NoCsrfToken => Row::new(
+            StatusCode::FORBIDDEN,
+            "csrf_token_missing",
+            "A change with the session cookie needs the page's token in X-CSRF-Token.",
+        ),
+        AuthnError::Store(_) => Row::database(),
+    }
+}
+
+fn desktop(error: &DesktopError) -> Row {
+    match error {
+        DesktopError::UnknownTemplate => Row::new(
+            StatusCode::NOT_FOUND,
+            "unknown_template",
+            "There is no such template.",
+        ),
+        DesktopError::TemplateNotAllowed => Row::new(
+            StatusCode::FORBIDDEN,
+            "template_not_allowed",
+            "You may not start this desktop.",
+        ),
+        DesktopError::StillStopping => Row::new(
+            StatusCode::CONFLICT,
+            "desktop_stopping",
+            "The desktop is still stopping.",
+        )
+        .retry(RETRY_SOON),
+        DesktopError::UserQuota(count) => Row::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota_exceeded",
+            format!("You have {count} desktops already; stop one first."),
+        )
+        .retry(60),
+        DesktopError::TotalQuota(_) | DesktopError::NoPort => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "capacity_exhausted",
+            "No further desktop can be started at the moment.",
+        )
+        .retry(60),
+        DesktopError::NotFound => Row::not_found(),
+        DesktopError::Store(_) => Row::database(),
+        DesktopError::Engine(error) => engine(error),
+    }
+}
+
+fn engine(_: &EngineError) -> Row {
+    let text = "The container engine does not answer. Please try again in a moment.";
+    Row::new(StatusCode::SERVICE_UNAVAILABLE, "engine_unavailable", text).retry(RETRY_LATER)
+}
+
+fn login(error: &LoginError) -> Row {
+    match error {
+        LoginError::Provider(_) => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "provider_unavailable",
+            "The login service does not answer. Please try again in a moment.",
+        )
+        .retry(RETRY_LATER),
+        LoginError::NoLogin => Row::new(
+            StatusCode::BAD_REQUEST,
+            "login_expired",
+            "This login took too long or was begun elsewhere. Please sign in again.",
+        ),
+        LoginError::Denied(_) => Row::new(
+            StatusCode::FORBIDDEN,
+            "login_failed",
+            "The login service refused the login.",
+        ),
+        LoginError::Unacceptable(..) => Row::new(
+            StatusCode::BAD_GATEWAY,
+            "login_failed",
+            "The login could not be completed. Please tell your administrator.",
+        ),
+    }
+}
+
+fn proxy(error: &ProxyError) -> Row {
+    let bad_gateway =
+        |detail: &'static str| Row::new(StatusCode::BAD_GATEWAY, "desktop_failed", detail);
+    match error {
+        ProxyError::Target(BadTarget::TooLong) => Row::new(
+            StatusCode::URI_TOO_LONG,
+            "target_too_long",
+            "The address is too long.",
+        ),
+        ProxyError::Target(BadTarget::Ambiguous) => Row::new(
+            StatusCode::BAD_REQUEST,
+            "bad_path",
+            "The path is not one that a desktop is asked for.",
+        ),
+        ProxyError::Denied => Row::not_found(),
+        ProxyError::ServiceWorker => Row::new(
+            StatusCode::FORBIDDEN,
+            "service_worker_refused",
+            "Desktops may not register service workers.",
+        ),
+        ProxyError::Handshake(what) => Row::new(
+            StatusCode::BAD_REQUEST,
+            "bad_handshake",
+            format!("The WebSocket handshake is wrong: {what}."),
+        ),
+        ProxyError::Timeout => Row::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "desktop_timeout",
+            "The desktop did not answer in time.",
+        ),
+        ProxyError::Revoked => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "desktop_ended",
+            "The desktop or the session has ended.",
+        ),
+        ProxyError::Dial(_) => bad_gateway("The desktop does not accept connections."),
+        ProxyError::Broken(_) | ProxyError::Upstream(_) => bad_gateway("The desktop broke off."),
+        ProxyError::Unauthorized => bad_gateway("The desktop refuses the gateway."),
+        ProxyError::Unacceptable(_) => {
+            bad_gateway("The desktop gave an answer that is not passed on.")
+        }
+        ProxyError::Http(_) => Row::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_and_a_missing_desktop_look_the_same() {
+        let foreign = HttpError::from(AuthzError::NotFound).row();
+        assert_eq!(foreign, HttpError::from(DesktopError::NotFound).row());
+        assert_eq!(foreign, HttpError::NotFound.row());
+        assert_eq!(foreign, HttpError::from(ProxyError::Denied).row());
+    }
+
+    #[test]
+    fn no_public_text_repeats_an_inner_error() {
+        let inner = "10.0.0.7:5432 password";
+        let errors: [HttpError; 3] = [
+            StoreError::Corrupt(inner.into()).into(),
+            LoginError::Denied(inner.into()).into(),
+            ProxyError::Broken(std::io::Error::other(inner)).into(),
+        ];
+        for error in errors {
+            assert!(!error.row().detail.contains("10.0.0.7"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_says_when_to_come_back() {
+        let engine = HttpError::from(EngineError::Timeout(std::time::Duration::from_secs(1)));
+        assert_eq!(engine.row().status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(engine.row().retry_after.is_some());
+        assert!(
+            HttpError::NotRunning("starting")
+                .row()
+                .retry_after
+                .is_some()
+        );
+    }
+}

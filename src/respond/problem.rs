@@ -1,0 +1,80 @@
+//! Writes an error: as a page for people, as `application/problem+json` (RFC 9457) for everybody else;
+//! and logs it, once, here.
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde_json::json;
+
+use super::error::{HttpError, Row};
+use super::page::{self, ErrorPage};
+use super::{content, html};
+use crate::request::{RequestContext, Response, body};
+use crate::telemetry::ErrorChain;
+
+/// The answer to a request that failed.
+#[must_use]
+pub fn respond(error: &HttpError, context: &RequestContext) -> Response {
+    let row = error.row();
+    log(error, &row, context);
+    let mut response = if context.wants_page {
+        as_page(&row, context)
+    } else {
+        as_json(&row, context)
+    };
+    let headers = response.headers_mut();
+    if let Some(seconds) = row.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match error {
+        HttpError::Method(allowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        HttpError::CookiesTooLarge => {
+            let name = HeaderName::from_static("clear-site-data");
+            headers.insert(name, HeaderValue::from_static("\"cookies\""));
+        }
+        _ if row.status == StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn as_page(row: &Row, context: &RequestContext) -> Response {
+    let page = ErrorPage {
+        lang: context.lang,
+        status: row.status.as_u16(),
+        code: row.code,
+        detail: &row.detail,
+        request_id: &context.id.to_string(),
+    };
+    html(row.status, page::render(&page))
+}
+
+fn as_json(row: &Row, context: &RequestContext) -> Response {
+    let problem = json!({
+        "type": "about:blank",
+        "title": row.status.canonical_reason().unwrap_or("Error"),
+        "status": row.status.as_u16(),
+        "detail": row.detail,
+        "code": row.code,
+        "instance": format!("urn:uuid:{}", context.id),
+    });
+    content(
+        row.status,
+        "application/problem+json",
+        body::full(problem.to_string()),
+    )
+}
+
+fn log(error: &HttpError, row: &Row, context: &RequestContext) {
+    let (request, client, code) = (context.id, context.client.ip(), row.code);
+    let error = ErrorChain(error.as_error());
+    if row.status.is_server_error() && !matches!(row.code, "desktop_not_running" | "desktop_ended")
+    {
+        tracing::warn!(%request, %client, code, %error, "request failed");
+    } else {
+        tracing::debug!(%request, %client, code, %error, "request refused");
+    }
+}

@@ -1,0 +1,61 @@
+//! The headers that answers get from the gateway: pages, API, and what `proxy::confine` leaves to it.
+
+use hyper::header::{
+    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+};
+
+/// Everything of a page comes from its own origin, nothing is inline, and nobody frames it.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A year, as browsers want it for certainty.
+const HSTS: &str = "max-age=31536000";
+
+fn set(headers: &mut HeaderMap, fields: &[(&'static str, &'static str)]) {
+    for (name, value) in fields {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+}
+
+/// For our pages. Without an opener no other window can read them, a desktop's included.
+pub fn protect_page(headers: &mut HeaderMap) {
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(PAGE_POLICY),
+    );
+    set(
+        headers,
+        &[
+            ("cross-origin-opener-policy", "same-origin"),
+            ("x-frame-options", "DENY"),
+        ],
+    );
+}
+
+/// For every answer; a content security policy that is there stays.
+pub fn protect(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        headers.insert(CONTENT_SECURITY_POLICY, nothing);
+    }
+    set(
+        headers,
+        &[
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ],
+    );
+}
+
+/// For every answer at all, unless `host` is this machine, where other services have their own rules.
+pub fn insist_on_tls(headers: &mut HeaderMap, host: &str) {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let here = name == "localhost" || name.starts_with("127.") || name.starts_with('[');
+    if !here {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
+}

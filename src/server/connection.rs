@@ -1,0 +1,222 @@
+//! One connection: HTTP/1.1 or HTTP/2 as agreed, with our own deadlines for the first request and for
+//! idleness, because hyper leaves some silent connections open for ever.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+
+use super::Handler;
+use crate::request::{Body, BoxError, ConnectionInfo, Response};
+use crate::tasks::Tasks;
+
+/// From the connection to the end of the first request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Without a request in progress.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Largest head of a request, bytes.
+const MAX_HEAD: usize = 32 * 1024;
+/// Header fields of a request.
+const MAX_FIELDS: usize = 100;
+/// Requests at the same time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+/// Silence after which an HTTP/2 peer is asked whether it still exists, and how long it may take.
+const H2_PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// The protocol of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Requests in progress on one connection, and whether there ever was one.
+#[derive(Debug, Default)]
+struct Progress {
+    active: AtomicUsize,
+    begun: AtomicUsize,
+    changed: Notify,
+}
+
+impl Progress {
+    fn begin(self: &Arc<Self>) -> InProgress {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+        InProgress(self.clone())
+    }
+
+    /// Returns once no request has been in progress for as long as is allowed.
+    async fn idle(&self) {
+        loop {
+            let seen = self.begun.load(Ordering::Relaxed);
+            let limit = if seen == 0 {
+                HEADER_TIMEOUT
+            } else {
+                IDLE_TIMEOUT
+            };
+            let silent = tokio::time::timeout(limit, self.changed.notified())
+                .await
+                .is_err();
+            if silent
+                && self.active.load(Ordering::Relaxed) == 0
+                && self.begun.load(Ordering::Relaxed) == seen
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A request in progress; ends when its answer's body has been sent or dropped.
+#[derive(Debug)]
+struct InProgress(Arc<Progress>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+}
+
+/// Serves a connection until it ends, is idle for too long, or the stop begins and its requests are done.
+pub(super) async fn serve<S, H>(
+    stream: S,
+    protocol: Protocol,
+    info: ConnectionInfo,
+    (handler, tasks): (Arc<H>, Tasks),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let progress = Arc::new(Progress::default());
+    let service = {
+        let progress = progress.clone();
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let (handler, in_progress) = (handler.clone(), progress.begin());
+            async move {
+                let response = handler.handle(info, request).await;
+                Ok::<_, Infallible>(tracked(response, in_progress))
+            }
+        })
+    };
+    let io = TokioIo::new(stream);
+    match protocol {
+        Protocol::Http1 => {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(MAX_FIELDS)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(io, service)
+                .with_upgrades();
+            drive(
+                connection,
+                hyper::server::conn::http1::UpgradeableConnection::graceful_shutdown,
+                &progress,
+                &tasks,
+            )
+            .await;
+        }
+        Protocol::Http2 => {
+            let connection = http2(io, service);
+            drive(
+                connection,
+                hyper::server::conn::http2::Connection::graceful_shutdown,
+                &progress,
+                &tasks,
+            )
+            .await;
+        }
+    }
+}
+
+fn http2<I, S>(io: I, service: S) -> hyper::server::conn::http2::Connection<I, S, TokioExecutor>
+where
+    I: Read + Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: Send + 'static,
+    S::ResBody: Send + 'static,
+{
+    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING.0)
+        .keep_alive_timeout(H2_PING.1)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(32 * 1024)
+        .serve_connection(io, service)
+}
+
+/// Drives a connection. After a graceful shutdown it still finishes what is in progress.
+async fn drive<C>(
+    connection: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    progress: &Progress,
+    tasks: &Tasks,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = progress.idle() => {
+            shut_down(connection.as_mut());
+            // Nothing is in progress, so only the goodbye is left to send.
+            tokio::time::timeout(Duration::from_secs(1), connection).await.unwrap_or(Ok(()))
+        }
+        () = tasks.soft().cancelled() => {
+            shut_down(connection.as_mut());
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error = %crate::telemetry::ErrorChain(&error), "connection ended");
+    }
+}
+
+/// Ties a request's end to the end of its answer.
+fn tracked(response: Response, in_progress: InProgress) -> hyper::Response<Body> {
+    response.map(|body| {
+        TrackedBody {
+            body,
+            _in_progress: in_progress,
+        }
+        .boxed_unsync()
+    })
+}
+
+struct TrackedBody {
+    body: Body,
+    _in_progress: InProgress,
+}
+
+impl hyper::body::Body for TrackedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

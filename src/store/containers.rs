@@ -1,0 +1,285 @@
+//! The `containers` table: one row per desktop. Every change of state names the state it starts from,
+//! so that of two who change a desktop at once one is refused.
+
+use sqlx::Row;
+
+use super::{Database, StoreError, on_pool, unique_violation};
+use crate::model::desktop::{Desktop, State};
+use crate::model::id::{DesktopId, UserId};
+use crate::model::time::Timestamp;
+
+const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
+    status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input";
+
+const LIVE: &str = "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
+
+/// What became of an attempt to record a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The row is there.
+    Yes,
+    /// The user has a live desktop of this template already.
+    AlreadyLive,
+    /// Somebody else got the port.
+    PortTaken,
+}
+
+/// A change to a desktop's row. `None` leaves a column as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change<'a> {
+    /// Why, in words for the user; cleared when `None`.
+    pub reason: Option<&'a str>,
+    /// The engine's id of the container.
+    pub container_id: Option<&'a str>,
+    /// When it first answered.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+macro_rules! select {
+    ($pool:expr, $rest:expr $(, $bind:expr)*) => {{
+        let sql = format!("SELECT {COLUMNS} FROM containers WHERE {}", $rest);
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))$(.bind($bind))*.fetch_all($pool).await?;
+        rows.iter()
+            .map(|row| {
+                desktop_from(&Columns {
+                    text: &|column| row.try_get(column),
+                    number: &|column| row.try_get(column),
+                })
+            })
+            .collect::<Result<Vec<Desktop>, StoreError>>()
+    }};
+}
+
+impl Database {
+    /// Records the intent to start a desktop. The schema decides who is first.
+    pub async fn insert_desktop(
+        &self,
+        desktop: &Desktop,
+        engine: &str,
+    ) -> Result<Inserted, StoreError> {
+        let done = on_pool!(self, |pool| {
+            sqlx::query(
+                "INSERT INTO containers (id, user_id, session_id, engine, template, container_id, container_name,
+                     image_name, status, host_port, container_port, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            )
+            .bind(desktop.id.to_string())
+            .bind(desktop.user_id.to_string())
+            .bind(desktop.session_id.map(|id| id.to_string()))
+            .bind(engine)
+            .bind(&desktop.template)
+            .bind(desktop.container_id.as_deref())
+            .bind(&desktop.container_name)
+            .bind(&desktop.image_name)
+            .bind(desktop.status.as_str())
+            .bind(desktop.host_port.map(i64::from))
+            .bind(i64::from(desktop.container_port))
+            .bind(desktop.created_at.millis())
+            .execute(pool)
+            .await
+            .map(|_| ())
+        });
+        match done {
+            Ok(()) => Ok(Inserted::Yes),
+            Err(error) => match unique_violation(&error) {
+                Some(index) if index.contains("one_port") || index.contains("host_port") => {
+                    Ok(Inserted::PortTaken)
+                }
+                Some(_) => Ok(Inserted::AlreadyLive),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// The desktop with this id.
+    pub async fn find_desktop(&self, id: DesktopId) -> Result<Option<Desktop>, StoreError> {
+        on_pool!(self, |pool| {
+            Ok(select!(pool, "id = $1", id.to_string())?.pop())
+        })
+    }
+
+    /// The user's newest desktop, of `template` if one is named: a live one before an ended one.
+    pub async fn find_latest_desktop(
+        &self,
+        user: UserId,
+        template: Option<&str>,
+    ) -> Result<Option<Desktop>, StoreError> {
+        let rest = format!(
+            "user_id = $1 AND template = COALESCE($2, template)
+             ORDER BY CASE WHEN {LIVE} THEN 0 ELSE 1 END, created_at DESC LIMIT 1"
+        );
+        on_pool!(self, |pool| {
+            Ok(select!(pool, rest, user.to_string(), template)?.pop())
+        })
+    }
+
+    /// All desktops of a user, newest first.
+    pub async fn list_desktops(&self, user: UserId) -> Result<Vec<Desktop>, StoreError> {
+        on_pool!(self, |pool| {
+            select!(
+                pool,
+                "user_id = $1 ORDER BY created_at DESC",
+                user.to_string()
+            )
+        })
+    }
+
+    /// Every desktop of every user on this engine, oldest first.
+    pub async fn all_desktops(&self, engine: &str) -> Result<Vec<Desktop>, StoreError> {
+        on_pool!(self, |pool| {
+            select!(pool, "engine = $1 ORDER BY created_at", engine)
+        })
+    }
+
+    /// Live desktops of the user, and live desktops in total.
+    pub async fn count_live(&self, user: UserId) -> Result<(i64, i64), StoreError> {
+        let sql = format!(
+            "SELECT COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total FROM containers WHERE {LIVE}"
+        );
+        on_pool!(self, |pool| {
+            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(user.to_string())
+                .fetch_one(pool)
+                .await?;
+            Ok((row.try_get("own")?, row.try_get("total")?))
+        })
+    }
+
+    /// Ports that live desktops hold on this engine.
+    pub async fn ports_in_use(&self, engine: &str) -> Result<Vec<u16>, StoreError> {
+        let sql = format!(
+            "SELECT host_port FROM containers WHERE engine = $1 AND host_port IS NOT NULL AND {LIVE}"
+        );
+        on_pool!(self, |pool| {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(engine)
+                .fetch_all(pool)
+                .await?;
+            rows.iter()
+                .map(|row| port_from(row.try_get("host_port")?))
+                .collect()
+        })
+    }
+
+    /// Moves a desktop from one state to another. `false` when it was not in `from` any more.
+    pub async fn transition(
+        &self,
+        id: DesktopId,
+        from: State,
+        to: State,
+        change: Change<'_>,
+    ) -> Result<bool, StoreError> {
+        debug_assert!(from.may_become(to), "{from:?} must not become {to:?}");
+        on_pool!(self, |pool| {
+            let done = sqlx::query(
+                "UPDATE containers SET status = $1, status_reason = $2,
+                     container_id = COALESCE($3, container_id),
+                     started_at = COALESCE($4, started_at),
+                     stopped_at = COALESCE($5, stopped_at)
+                 WHERE id = $6 AND status = $7",
+            )
+            .bind(to.as_str())
+            .bind(change.reason)
+            .bind(change.container_id)
+            .bind(change.started_at.map(Timestamp::millis))
+            .bind(change.stopped_at.map(Timestamp::millis))
+            .bind(id.to_string())
+            .bind(from.as_str())
+            .execute(pool)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Gives a desktop that is being made another port. `false` when somebody else has that port.
+    pub async fn change_port(&self, id: DesktopId, port: u16) -> Result<bool, StoreError> {
+        let done = on_pool!(self, |pool| {
+            sqlx::query("UPDATE containers SET host_port = $1 WHERE id = $2")
+                .bind(i64::from(port))
+                .bind(id.to_string())
+                .execute(pool)
+                .await
+                .map(|_| ())
+        });
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if unique_violation(&error).is_some() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves `last_accessed` forward for many desktops in one transaction.
+    pub async fn touch_desktops(&self, seen: &[(DesktopId, Timestamp)]) -> Result<(), StoreError> {
+        on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
+            for (id, at) in seen {
+                sqlx::query(
+                    "UPDATE containers SET last_accessed = $1
+                     WHERE id = $2 AND (last_accessed IS NULL OR last_accessed < $1)",
+                )
+                .bind(at.millis())
+                .bind(id.to_string())
+                .execute(&mut *transaction)
+                .await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
+    }
+
+    /// Forgets an ended desktop. `false` when it is live or gone.
+    pub async fn delete_desktop(&self, id: DesktopId) -> Result<bool, StoreError> {
+        let sql = format!("DELETE FROM containers WHERE id = $1 AND NOT ({LIVE})");
+        on_pool!(self, |pool| {
+            let done = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(id.to_string())
+                .execute(pool)
+                .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+}
+
+/// The columns of a row, whichever database it came from.
+struct Columns<'a> {
+    text: &'a dyn Fn(&str) -> Result<Option<String>, sqlx::Error>,
+    number: &'a dyn Fn(&str) -> Result<Option<i64>, sqlx::Error>,
+}
+
+fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
+    let text = |column: &str| -> Result<String, StoreError> {
+        Ok((row.text)(column)?.unwrap_or_default())
+    };
+    let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
+        Ok((row.number)(column)?.map(Timestamp::from_millis))
+    };
+    let corrupt = |column: &str, value: &str| StoreError::Corrupt(format!("{column} {value:?}"));
+    let (id, user, status) = (text("id")?, text("user_id")?, text("status")?);
+    let session = (row.text)("session_id")?;
+    Ok(Desktop {
+        id: id.parse().map_err(|_| corrupt("id", &id))?,
+        user_id: user.parse().map_err(|_| corrupt("user_id", &user))?,
+        session_id: session
+            .map(|id| id.parse().map_err(|_| corrupt("session_id", &id)))
+            .transpose()?,
+        container_id: (row.text)("container_id")?,
+        container_name: text("container_name")?,
+        image_name: text("image_name")?,
+        template: text("template")?,
+        status: State::from_word(&status).ok_or_else(|| corrupt("status", &status))?,
+        status_reason: (row.text)("status_reason")?,
+        host_port: (row.number)("host_port")?.map(port_from).transpose()?,
+        container_port: port_from((row.number)("container_port")?.unwrap_or_default())?,
+        created_at: time("created_at")?.unwrap_or_default(),
+        started_at: time("started_at")?,
+        stopped_at: time("stopped_at")?,
+        last_accessed: time("last_accessed")?,
+        last_input: time("last_input")?,
+    })
+}
+
+fn port_from(number: i64) -> Result<u16, StoreError> {
+    u16::try_from(number).map_err(|_| StoreError::Corrupt(format!("port {number}")))
+}

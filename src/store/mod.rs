@@ -1,0 +1,211 @@
+//! What survives a restart: users, sessions and desktops in SQLite or PostgreSQL, with one SQL text
+//! for both. Invariants live in the schema (partial unique indexes), not in locks held by code.
+
+pub mod containers;
+pub mod sessions;
+pub mod users;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::config::DatabaseConfig;
+use crate::model::id::RequestId;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a caller waits for a free connection before the database counts as down.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections per pool.
+const MAX_CONNECTIONS: u32 = 8;
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory of the SQLite file cannot be made.
+    #[error("cannot make the directory of the database file")]
+    Directory(#[source] std::io::Error),
+    /// It cannot be opened or asked.
+    #[error("the database did not answer")]
+    Database(#[source] sqlx::Error),
+    /// The schema is not what this program needs.
+    #[error("the database schema cannot be brought up to date")]
+    Migrate(#[source] MigrateError),
+    /// A row says something that no version of this program writes.
+    #[error("the database holds {0}, which makes no sense")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The pool of whichever database was configured.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// Embedded.
+    Sqlite(SqlitePool),
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// Compiles one body for both pools: the SQL is the same, only the driver differs.
+macro_rules! on_pool {
+    ($database:expr, |$pool:ident| $body:block) => {
+        match $database {
+            $crate::store::Database::Sqlite($pool) => $body,
+            $crate::store::Database::Postgres($pool) => $body,
+        }
+    };
+}
+pub(crate) use on_pool;
+
+impl Database {
+    /// Opens the database and brings its schema up to date.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let database = Self::connect(config).await?;
+        database.migrate().await?;
+        Ok(database)
+    }
+
+    /// Opens the database as it is.
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        match config {
+            DatabaseConfig::Sqlite(path) => Self::connect_sqlite(path.as_deref()).await,
+            DatabaseConfig::Postgres(url) => {
+                let options = PgConnectOptions::from_str(url.expose())?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(MAX_CONNECTIONS)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect_with(options)
+                    .await?;
+                Ok(Self::Postgres(pool))
+            }
+        }
+    }
+
+    async fn connect_sqlite(path: Option<&Path>) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+        let Some(path) = path else {
+            // A database in memory lives and dies with its one connection.
+            let pool = pool
+                .max_connections(1)
+                .idle_timeout(None)
+                .max_lifetime(None);
+            return Ok(Self::Sqlite(
+                pool.connect_with(options.in_memory(true)).await?,
+            ));
+        };
+        if let Some(directory) = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(directory).map_err(StoreError::Directory)?;
+        }
+        let options = options
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal);
+        Ok(Self::Sqlite(
+            pool.max_connections(MAX_CONNECTIONS)
+                .connect_with(options)
+                .await?,
+        ))
+    }
+
+    /// Applies what is missing and returns the names of the migrations that were applied.
+    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        on_pool!(self, |pool| {
+            let mut connection = pool.acquire().await?;
+            let table = &*MIGRATIONS.table_name;
+            connection
+                .ensure_migrations_table(table)
+                .await
+                .map_err(StoreError::Migrate)?;
+            let before = connection
+                .list_applied_migrations(table)
+                .await
+                .map_err(StoreError::Migrate)?;
+            drop(connection);
+            MIGRATIONS.run(pool).await.map_err(StoreError::Migrate)?;
+            Ok(MIGRATIONS
+                .iter()
+                .filter(|known| {
+                    !before
+                        .iter()
+                        .any(|applied| applied.version == known.version)
+                })
+                .map(|known| format!("{:04} {}", known.version, known.description))
+                .collect())
+        })
+    }
+
+    /// Asks the database something trivial.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_pool!(self, |pool| {
+            sqlx::query("SELECT 1").execute(pool).await?;
+            Ok(())
+        })
+    }
+
+    /// The random name of this installation, made when the database was. All gateways on one database
+    /// share it, and gateways on another one never touch its containers.
+    pub async fn instance(&self) -> Result<String, StoreError> {
+        let fresh: String = RequestId::random().to_string().chars().take(8).collect();
+        on_pool!(self, |pool| {
+            sqlx::query("INSERT INTO meta (name, value) VALUES ('instance', $1) ON CONFLICT (name) DO NOTHING")
+                .bind(fresh)
+                .execute(pool)
+                .await?;
+            let row = sqlx::query("SELECT value FROM meta WHERE name = 'instance'")
+                .fetch_one(pool)
+                .await?;
+            Ok(row.try_get("value")?)
+        })
+    }
+
+    /// Which database this is, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// Waits for running statements and closes the pool.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// The name or columns of the unique index that refused a row, if that is what happened.
+fn unique_violation(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    if !database.is_unique_violation() {
+        return None;
+    }
+    // PostgreSQL names the index, SQLite lists the columns in its message.
+    Some(match database.constraint() {
+        Some(index) => index.to_owned(),
+        None => database.message().to_owned(),
+    })
+}
