@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ServerConfig};
 use crate::desktop::password::Passwords;
 use crate::desktop::{self, Desktops, activity, reaper};
+use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
 use crate::proxy::Proxy;
@@ -61,6 +62,16 @@ pub struct Core {
 impl Core {
     /// Opens the database, applies migrations, and prepares the rest without asking anybody.
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let engine = Arc::new(DockerEngine::new(config.engine.clone()));
+        Self::with_engine(config, clock, engine).await
+    }
+
+    /// The same on another engine.
+    pub async fn with_engine(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self, AppError> {
         let database = Database::open(&config.database).await?;
         let tasks = Tasks::new();
         let instance = match &config.desktops.instance {
@@ -69,7 +80,7 @@ impl Core {
         };
         let desktops = Desktops::new(desktop::Parts {
             database: database.clone(),
-            engine: Arc::new(DockerEngine::new(config.engine.clone())),
+            engine,
             clock: clock.clone(),
             tasks: tasks.clone(),
             config: config.desktops.clone(),
@@ -102,7 +113,17 @@ impl Handler for Gateway {
 
 impl App {
     /// Puts everything together and opens the socket.
+    ///
+    /// # Errors
+    /// The database cannot be used, a certificate or trusted root is unusable, or the address cannot be listened
+    /// on. Engine and provider are not asked: a gateway starts while they are down.
     pub async fn build(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let core = Core::build(&config, clock.clone()).await?;
+        Self::on(core, config, clock)
+    }
+
+    /// Puts a front door on `core`.
+    pub fn on(core: Core, config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         for key in &config.without_effect {
             tracing::warn!(key, "this setting has no effect in this version");
         }
@@ -111,7 +132,7 @@ impl App {
             desktops,
             sessions,
             tasks,
-        } = Core::build(&config, clock.clone()).await?;
+        } = core;
         let server = config.server;
         let origin = OriginGuard::new(server.public_url.clone(), &config.secret_key);
         let proxy = Proxy::new(

@@ -141,6 +141,9 @@ impl Authenticator {
     }
 
     /// The session of a request. A header counts before a cookie.
+    ///
+    /// # Errors
+    /// No session is named, the one that is named does not exist or is over, or the database does not answer.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Authenticated, AuthnError> {
         let (secret, means) = match header_secret(headers)? {
             Some(secret) => (secret, Means::Header),

@@ -180,6 +180,9 @@ impl Oidc {
     }
 
     /// Begins a login: where to send the browser, and what it must bring back.
+    ///
+    /// # Errors
+    /// The provider cannot be asked for its metadata (OpenID Connect Discovery 1.0).
     pub async fn begin(&self, return_to: String) -> Result<(Url, PendingLogin), LoginError> {
         let client = self.client().await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -202,6 +205,10 @@ impl Oidc {
     }
 
     /// Ends a login: exchanges the code, checks the ID token, asks who it is.
+    ///
+    /// # Errors
+    /// The provider cannot be asked or refuses the code, or its ID token fails a check of OpenID Connect Core
+    /// 1.0 section 3.1.3.7 (signature, issuer, audience, expiry, nonce) or 3.1.3.8 (`at_hash`).
     pub async fn finish(
         &self,
         code: String,

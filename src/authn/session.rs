@@ -104,6 +104,9 @@ impl Sessions {
     }
 
     /// The live session of this secret.
+    ///
+    /// # Errors
+    /// The database does not answer. A session that is unknown or over is `None`.
     pub async fn find(&self, secret: &SessionSecret) -> Result<Option<Arc<Session>>, StoreError> {
         let hash = secret.hash();
         let now = self.clock.timestamp();

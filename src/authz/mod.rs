@@ -34,6 +34,9 @@ pub enum Access {
 }
 
 /// Decides whether `session` may use desktop `id`.
+///
+/// # Errors
+/// [`AuthzError::NotFound`] both for no such desktop and for somebody else's, or a failed look-up.
 pub async fn authorize_desktop(
     desktops: &Desktops,
     session: &Arc<Session>,

@@ -60,6 +60,8 @@ struct RawAuth {
 
 impl RawTemplate {
     /// The template, or what is wrong with the table.
+    ///
+    /// Mistakes are added to `mistakes` and the reading goes on, so that all of them are reported at once.
     pub fn resolve(self, mistakes: &mut Vec<Mistake>) -> Template {
         let mut template = Template::kasm(self.image, self.port.unwrap_or(6901));
         let id = self.id;

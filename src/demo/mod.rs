@@ -65,6 +65,10 @@ pub struct Demo {
 }
 
 /// Prepares a demo on `listen` that keeps everything below `data`.
+///
+/// # Errors
+/// `listen` is not loopback or has no port, the directory cannot be used, the provider does not start, or a
+/// setting from the environment is wrong.
 pub async fn prepare(
     listen: SocketAddr,
     data: &Path,

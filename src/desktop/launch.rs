@@ -31,12 +31,15 @@ enum LaunchError {
     /// Somebody stopped the desktop meanwhile, or another process has it.
     #[error("the start was overtaken")]
     Overtaken,
+    /// The configuration changed between the start and now.
     #[error("the template is not configured any more")]
     TemplateGone,
+    /// Something else on this host has every port that was tried.
     #[error("no host port could be published")]
     NoPort,
     #[error("the container ended while starting (exit code {0:?})")]
     Ended(Option<i64>),
+    /// Asking again would lock this gateway out of the desktop.
     #[error("the desktop refuses our password")]
     Refused,
     #[error("the desktop did not answer within {} s", READY_TIMEOUT.as_secs())]

@@ -179,6 +179,10 @@ impl Desktops {
 
     /// Starts a desktop of `template` (the user's first one if none is named) for `user`, or returns the
     /// live one. The flag says whether it is new. The desktop comes up in the background.
+    ///
+    /// # Errors
+    /// The template is unknown or not for this user, a quota is used up, the last desktop is still stopping,
+    /// no port is free, or engine or database do not answer. In none of these cases is a row left behind.
     pub async fn start(
         &self,
         user: &User,
@@ -301,6 +305,9 @@ impl Desktops {
     }
 
     /// Looks a desktop up by id: in memory while it runs, otherwise in the database.
+    ///
+    /// # Errors
+    /// Only database and engine failures; a desktop that does not exist is `None`.
     pub async fn find(&self, id: DesktopId) -> Result<Option<Found>, DesktopError> {
         if let Some(entry) = self.inner.directory.get(id) {
             return Ok(Some(Found::Running(entry)));
@@ -380,6 +387,9 @@ impl Desktops {
     }
 
     /// Asks the engine what the container is doing, and takes note if it has ended behind our back.
+    ///
+    /// # Errors
+    /// The engine does not answer; the caller still has the row.
     pub async fn refresh(&self, desktop: Desktop) -> Result<(Desktop, &'static str), DesktopError> {
         let container = self
             .inner
@@ -400,6 +410,9 @@ impl Desktops {
     }
 
     /// Waits until a desktop is no longer starting, at most `limit`, and returns it as it is then.
+    ///
+    /// # Errors
+    /// Only database failures; a start that failed is a desktop in the state `error`.
     pub async fn wait_launched(
         &self,
         id: DesktopId,

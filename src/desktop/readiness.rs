@@ -54,8 +54,12 @@ async fn get(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).ok()?;
     // The connection is driven here and dropped with the answer's head: the body is of no interest.
-    tokio::select! {
-        answer = sender.send_request(request) => answer.ok().map(|answer| answer.status().as_u16()),
-        _ = connection => None,
-    }
+    let answer = sender.send_request(request);
+    tokio::pin!(answer, connection);
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // KasmVNC closes right behind its answer, which is then there already.
+        _ = &mut connection => answer.await,
+    };
+    Some(answer.ok()?.status().as_u16())
 }

@@ -32,6 +32,9 @@ pub struct Report {
 
 impl Desktops {
     /// One pass. Does nothing to containers of other installations.
+    ///
+    /// # Errors
+    /// Engine or database do not answer. What was done up to then stays done; the next pass does the rest.
     pub async fn reconcile(&self) -> Result<Report, DesktopError> {
         let parts = &self.inner.parts;
         let (containers, rows) = self.both_sides().await?;

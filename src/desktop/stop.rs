@@ -17,6 +17,10 @@ const ATTEMPTS: usize = 8;
 impl Desktops {
     /// Stops a desktop and returns it as it is then; an ended one stays as it is. The work goes on when
     /// the caller loses patience.
+    ///
+    /// # Errors
+    /// No such desktop, or the engine does not answer: then the desktop stays `stopping`, its streams are cut,
+    /// and the reconciler finishes the stop as soon as it can.
     pub async fn stop(
         &self,
         id: DesktopId,
@@ -61,6 +65,9 @@ impl Desktops {
     }
 
     /// Stops a desktop, removes its container and forgets it. Its home stays.
+    ///
+    /// # Errors
+    /// As for [`Self::stop`]; a desktop whose container could not be removed stays listed as stopped.
     pub async fn remove(&self, id: DesktopId) -> Result<Desktop, DesktopError> {
         let desktop = self.stop(id, None).await?;
         self.forget_ended(&desktop).await?;

@@ -119,6 +119,9 @@ impl Dialer {
     }
 
     /// A fresh connection, within [`CONNECT_TIMEOUT`].
+    ///
+    /// # Errors
+    /// The desktop does not accept, does not finish the handshake, or takes too long for either.
     pub async fn dial(&self, upstream: &Upstream) -> Result<DesktopStream, DialError> {
         tokio::time::timeout(CONNECT_TIMEOUT, self.connect(upstream))
             .await

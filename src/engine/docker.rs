@@ -14,13 +14,13 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_INSTANCE};
 use super::{Container, ContainerState, Engine, EngineError, Event};
@@ -38,6 +38,8 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 pub struct DockerEngine {
     host: String,
     client: OnceCell<Docker>,
+    /// Held while the network is looked for and made.
+    preparing: Mutex<()>,
 }
 
 impl DockerEngine {
@@ -47,6 +49,7 @@ impl DockerEngine {
         Self {
             host: config.docker_host,
             client: OnceCell::new(),
+            preparing: Mutex::new(()),
         }
     }
 
@@ -149,6 +152,19 @@ fn instance_filter(instance: &str) -> HashMap<String, Vec<String>> {
     )])
 }
 
+/// Ids of the networks of exactly this name, in order.
+async fn networks(client: &Docker, name: &str) -> Result<Vec<String>, EngineError> {
+    let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+    let found = within(CALL_TIMEOUT, client.list_networks(Some(options))).await?;
+    let found = found
+        .into_iter()
+        .filter(|network| network.name.as_deref() == Some(name));
+    let mut ids: Vec<String> = found.filter_map(|network| network.id).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
 #[async_trait]
 impl Engine for DockerEngine {
     fn name(&self) -> &'static str {
@@ -162,11 +178,9 @@ impl Engine for DockerEngine {
 
     async fn prepare(&self, network: &str, instance: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
-        let found = within(CALL_TIMEOUT, client.inspect_network(network, None)).await;
-        match found {
-            Ok(_) => return Ok(()),
-            Err(EngineError::NotFound) => {}
-            Err(error) => return Err(error),
+        let _one_at_a_time = self.preparing.lock().await;
+        if !networks(client, network).await?.is_empty() {
+            return Ok(());
         }
         let request = NetworkCreateRequest {
             name: network.to_owned(),
@@ -182,10 +196,17 @@ impl Engine for DockerEngine {
             )])),
             ..NetworkCreateRequest::default()
         };
-        let made = within(CALL_TIMEOUT, client.create_network(request))
-            .await
-            .map(|_| ());
-        accept(made, is_conflict)
+        let made = within(CALL_TIMEOUT, client.create_network(request)).await;
+        let made = match made {
+            Err(error) if is_conflict(&error) => return Ok(()),
+            made => made?.id,
+        };
+        // Older engines make a second network of the same name when two gateways ask at once; then all
+        // but the first by id take theirs back.
+        if networks(client, network).await?.first() != Some(&made) {
+            within(CALL_TIMEOUT, client.remove_network(&made)).await?;
+        }
+        Ok(())
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {

@@ -100,7 +100,15 @@ pub struct Event {
     pub action: String,
 }
 
-/// Runs containers. Every call has a deadline; calls that are repeated do no harm.
+/// Runs containers.
+///
+/// Every call has a deadline, and a call that is repeated does no harm: a start that was under way when
+/// a gateway died is simply done again by the next one. Containers are named by the caller, and the
+/// engine lets a name exist once: that is the lock between gateways.
+///
+/// # Errors
+/// [`EngineError::Unreachable`] and [`EngineError::Timeout`] mean that nothing is known of the outcome;
+/// every other error means that nothing was done.
 #[async_trait]
 pub trait Engine: Send + Sync + Debug {
     /// Name in the database: host ports are unique within it.

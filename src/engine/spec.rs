@@ -72,6 +72,9 @@ pub fn network_name(instance: &str) -> String {
 
 impl ContainerSpec {
     /// Describes the container of `desktop`, which `password` protects.
+    ///
+    /// All capabilities are dropped but those of `cap_add`, and the port is published on 127.0.0.1 only: nobody
+    /// reaches a desktop past the gateway.
     #[must_use]
     pub fn new(template: &Template, desktop: &Desktop, password: &str, place: Place<'_>) -> Self {
         let instance = place.instance;

@@ -44,6 +44,9 @@ pub enum Route<'a> {
 
 impl<'a> Route<'a> {
     /// The route of `path`. Reads bytes as they are: what is encoded in an odd way is not found.
+    ///
+    /// # Errors
+    /// [`HttpError::NotFound`] for a path that leads nowhere, [`HttpError::Method`] for a wrong method.
     pub fn parse(method: &Method, path: &'a str) -> Result<Self, HttpError> {
         let reading = || allow(method, &[Method::GET, Method::HEAD], "GET, HEAD");
         if let Some(rest) = path.strip_prefix("/desktop/") {

@@ -6,6 +6,9 @@ use super::id::{DesktopId, SessionId, UserId};
 use super::time::Timestamp;
 
 /// Where a desktop is in its life.
+///
+/// `queued -> creating -> starting -> running <-> paused -> stopping -> stopped`, and `error` from
+/// anywhere on the way. The first six are live: they hold a port and the user's place for a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

@@ -84,6 +84,11 @@ impl Proxy {
     }
 
     /// Carries one request, whose path below `/desktop/<id>` is `rest`.
+    ///
+    /// # Errors
+    /// Before anything reached the desktop: a path or handshake that is refused, no connection. After that:
+    /// an answer that did not come, came too late or is not passed on. A body that breaks off later is cut off
+    /// towards the browser as well, never ended as if it were whole.
     pub async fn forward(
         &self,
         grant: DesktopGrant,

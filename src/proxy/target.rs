@@ -26,6 +26,9 @@ pub struct Target {
 
 impl Target {
     /// Checks `path` (absolute, without the prefix) and `query`.
+    ///
+    /// # Errors
+    /// [`BadTarget::TooLong`] and [`BadTarget::Ambiguous`]; what is accepted is kept byte for byte.
     pub fn parse(path: &str, query: Option<&str>) -> Result<Self, BadTarget> {
         let text = match query {
             Some(query) => format!("{path}?{query}"),

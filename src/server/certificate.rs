@@ -60,6 +60,9 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads the files, or makes a self-signed pair for `host` when neither is there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, written or understood; the error names it.
     pub fn load(
         files: TlsConfig,
         host: &str,

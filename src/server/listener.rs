@@ -21,6 +21,9 @@ pub struct Listener {
 
 impl Listener {
     /// Listens on `address`, which another gateway may do as well (`SO_REUSEPORT`).
+    ///
+    /// # Errors
+    /// The address is in use by a program without `SO_REUSEPORT`, not of this machine, or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),

@@ -164,6 +164,9 @@ impl Database {
     }
 
     /// Moves a desktop from one state to another. `false` when it was not in `from` any more.
+    ///
+    /// # Errors
+    /// Only database failures: a desktop that was elsewhere already is `false`, not an error.
     pub async fn transition(
         &self,
         id: DesktopId,

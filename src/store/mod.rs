@@ -129,6 +129,9 @@ impl Database {
     }
 
     /// Applies what is missing and returns the names of the migrations that were applied.
+    ///
+    /// # Errors
+    /// A migration fails, or the database knows one that this program does not: it was used by a newer one.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
         on_pool!(self, |pool| {
             let mut connection = pool.acquire().await?;

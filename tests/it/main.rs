@@ -1,4 +1,18 @@
 //! The integration tests: one binary, one file per behaviour, real sockets and strict peers.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "tests are named after what they show, and may panic"
+)]
 
-fn main() {}
+mod support;
+
+mod api;
+mod command;
+mod docker;
+mod door;
+mod life;
+mod login;
+mod proxy;
+mod store;
+mod websocket;

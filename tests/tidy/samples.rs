@@ -264,7 +264,7 @@ fn a_wrong_share_of_documentation_is_found() {
     };
     assert_eq!(
         share(11),
-        ["11.0 % of the non-blank lines in src/ are documentation, wanted 12 to 20 %"]
+        ["11.0 % of the lines in src/ without tests are documentation, wanted 12 to 20 %"]
     );
     assert_eq!(share(12), [""; 0]);
     assert_eq!(share(20), [""; 0]);

@@ -1,0 +1,170 @@
+// Responsible for the browser: starting it, a person's window in it that records what goes wrong and which
+// WebSockets are open, and the looks into a desktop's picture.
+
+import { chromium } from 'playwright-core';
+
+import { SESSION_COOKIE } from './http.js';
+import { until } from './wait.js';
+
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const ACTION_MS = 10_000;
+const LOAD_MS = 20_000;
+const NETWORK_CHANGED = 'net::ERR_NETWORK_CHANGED';
+// Without these a page does not work; what its scripts fetch, they ask for again themselves.
+const PARTS_OF_A_PAGE = new Set(['document', 'script', 'stylesheet']);
+// A picture in fewer colours is an empty canvas, or a desktop that has not drawn anything yet.
+const COLOURS_OF_A_PICTURE = 24;
+
+/** Starts Chromium with a profile that is deleted with it. */
+export function launch() {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  return chromium.launch({ executablePath, args: FLAGS, headless: true, timeout: LOAD_MS });
+}
+
+/** One person with a browser of their own: no cookie is shared with another. */
+export class Person {
+  /** What the browser reported, oldest first: `{kind, type, text, page, source}`. */
+  reports = [];
+
+  /** Pages whose loading Chromium broke off because an address of this machine changed. */
+  broken = new Set();
+
+  /** How often that was. */
+  reloads = 0;
+
+  /** The WebSockets of all pages, oldest first: `{url, page, openedAt, closedAt, error}`. */
+  sockets = [];
+
+  static async arrive(browser, origin, options = {}) {
+    const person = new Person();
+    person.origin = origin;
+    person.context = await browser.newContext({
+      ignoreHTTPSErrors: true,
+      locale: 'en-GB',
+      viewport: { width: 1280, height: 800 },
+      ...options,
+    });
+    person.context.setDefaultTimeout(ACTION_MS);
+    person.context.setDefaultNavigationTimeout(LOAD_MS);
+    person.context.on('page', (page) => person.#record(page));
+    return person;
+  }
+
+  #record(page) {
+    page.on('console', (message) => {
+      const source = message.location().url;
+      this.reports.push({ kind: 'console', type: message.type(), text: message.text(), page: page.url(), source });
+    });
+    page.on('requestfailed', (failed) => {
+      const part = PARTS_OF_A_PAGE.has(failed.resourceType());
+      if (part && failed.failure()?.errorText === NETWORK_CHANGED) this.broken.add(page);
+    });
+    page.on('pageerror', (error) => {
+      this.reports.push({ kind: 'error', type: 'error', text: String(error.stack ?? error), page: page.url() });
+    });
+    // Chromium reports no end of the WebSockets that a page leaves behind when it goes to another address.
+    page.on('framenavigated', (frame) => {
+      if (frame !== page.mainFrame()) return;
+      for (const socket of this.sockets) {
+        if (socket.page === page) socket.closedAt ??= performance.now();
+      }
+    });
+    page.on('websocket', (socket) => {
+      const seen = { url: socket.url(), page, openedAt: performance.now(), frames: 0 };
+      this.sockets.push(seen);
+      socket.on('framereceived', () => (seen.frames += 1));
+      socket.on('socketerror', (error) => (seen.error = error));
+      socket.on('close', () => (seen.closedAt ??= performance.now()));
+    });
+  }
+
+  page() {
+    return this.context.newPage();
+  }
+
+  /** Signs in by clicking, from the sign-in page to the start page, and returns the page. */
+  async signIn(account, page = undefined) {
+    page ??= await this.page();
+    await page.goto(`${this.origin}/`);
+    await page.getByTestId('sign-in').click();
+    await page.getByTestId(`account-${account}`).click();
+    await page.waitForURL(`${this.origin}/`);
+    await page.getByTestId('sign-out').waitFor();
+    return page;
+  }
+
+  /**
+   * Waits on a page that moves on by itself. Chromium breaks off every request when this machine's addresses change,
+   * which a container that starts or stops here may do; a person reloads the page then, and so does this.
+   */
+  follow(page, what, question, within) {
+    return until(
+      what,
+      async () => {
+        if (this.broken.delete(page)) {
+          this.reloads += 1;
+          await page.reload();
+        }
+        return question();
+      },
+      { within },
+    );
+  }
+
+  /** Waits until the page shows a desktop's picture: an address with the way back, and something drawn. */
+  followToPicture(page, within) {
+    return this.follow(
+      page,
+      'the page becomes a desktop with a picture',
+      async () => {
+        if (!new URL(page.url()).searchParams.has('path')) return null;
+        const seen = await picture(page);
+        return seen && seen.colours >= COLOURS_OF_A_PICTURE && seen;
+      },
+      within,
+    );
+  }
+
+  /** The secret of the session, as the browser holds it. */
+  async secret() {
+    const cookies = await this.context.cookies(this.origin);
+    return cookies.find((cookie) => cookie.name === SESSION_COOKIE)?.value;
+  }
+
+  /** The page's desktop WebSocket that carries traffic now. */
+  openSocket(page) {
+    return this.sockets.findLast((socket) => socket.page === page && socket.frames > 0 && !socket.closedAt);
+  }
+
+  /** Problems of our own pages: violations of their policy, and errors that no script caught. */
+  portalProblems() {
+    const ofDesktop = ({ page, source }) => /\/desktop\//.test(page) || /\/desktop\//.test(source ?? '');
+    return this.reports.filter((report) => {
+      const violation = /content security policy/i.test(report.text);
+      return (report.kind === 'error' || violation) && !ofDesktop(report);
+    });
+  }
+}
+
+/** How many different colours the desktop's picture has, and how large it is; null while there is none. */
+export function picture(page) {
+  return page.evaluate(() => {
+    const canvas = document.querySelector('#noVNC_container canvas');
+    if (!canvas || canvas.width < 300 || canvas.height < 200) return null;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    const colours = new Set();
+    for (let at = 0; at < data.length; at += 4 * 37) {
+      colours.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
+    }
+    return { width: canvas.width, height: canvas.height, colours: colours.size };
+  });
+}

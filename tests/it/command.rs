@@ -1,0 +1,107 @@
+//! The program from outside: exit codes, messages, and the reference of settings.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use deskgate::config::settings::SETTINGS;
+
+fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_deskgate"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_and_all_mistakes() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("deskgate.toml"),
+        "lisen = '0.0.0.0:1'\ntls = 'maybe'\n",
+    )
+    .unwrap();
+    let secret = "short-secret";
+    let environment = [
+        ("SECRET_KEY", secret),
+        ("PORT_RANGE", "8000-7000"),
+        ("SESSION_TTL_FILE", "/nowhere"),
+    ];
+    let output = deskgate(directory.path(), &["serve"], &environment);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    for key in [
+        "lisen",
+        "TLS",
+        "SECRET_KEY",
+        "PORT_RANGE",
+        "SESSION_TTL_FILE",
+        "PUBLIC_URL",
+        "OAUTH_ISSUER",
+    ] {
+        assert!(said.contains(key), "{key} is missing in {said}");
+    }
+    assert!(!said.contains(secret), "{said}");
+    assert!(!directory.path().join("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn migrate_says_what_it_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = deskgate(directory.path(), &["migrate"], &[]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert_eq!(text(&first.stdout), "applied 0001 first\n");
+    assert_eq!(
+        text(&deskgate(directory.path(), &["migrate"], &[]).stdout),
+        "SQLite is up to date\n"
+    );
+    assert!(directory.path().join("data/deskgate.db").exists());
+}
+
+#[test]
+fn health_fails_where_nobody_listens() {
+    let directory = tempfile::tempdir().unwrap();
+    let environment = [
+        ("PUBLIC_URL", "https://desk.test"),
+        ("LISTEN", "127.0.0.1:9"),
+    ];
+    let output = deskgate(directory.path(), &["health"], &environment);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("does not answer"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_demo_refuses_to_be_reached_by_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = deskgate(directory.path(), &["demo", "--listen", "0.0.0.0:8443"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("loopback"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_example_of_the_environment_names_every_setting() {
+    let example =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example"))
+            .unwrap();
+    for setting in SETTINGS {
+        let line = format!("{}=", setting.key);
+        let named = example
+            .lines()
+            .any(|text| text.trim_start_matches(['#', ' ']).starts_with(&line));
+        assert!(named, "{} is missing in .env.example", setting.key);
+    }
+}

@@ -1,0 +1,296 @@
+//! The real Docker engine, with the demo desktop's image. Run by `scripts/test`, which has both.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deskgate::app::Core;
+use deskgate::clock::{Clock, SystemClock};
+use deskgate::config::Config;
+use deskgate::config::raw::Raw;
+use deskgate::demo;
+use deskgate::desktop::Found;
+use deskgate::desktop::readiness;
+use deskgate::desktop::upstream::Dialer;
+use deskgate::engine::docker::DockerEngine;
+use deskgate::engine::{ContainerState, Engine, EngineError};
+use deskgate::model::desktop::State;
+use deskgate::model::id::RequestId;
+use deskgate::model::user::{Identity, Role, User};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Desktops on the real engine, under a name of their own.
+struct Real {
+    core: Core,
+    config: Config,
+    engine: DockerEngine,
+    instance: String,
+    _data: tempfile::TempDir,
+}
+
+impl Real {
+    async fn new(range: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let tag: String = RequestId::random().to_string().chars().take(8).collect();
+        let instance = format!("test-{tag}");
+        let mut raw = Raw::load(None, &|_| None);
+        for (key, value) in [
+            ("PUBLIC_URL", "https://desk.test".to_owned()),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}/deskgate.db", data.path().display()),
+            ),
+            ("SECRET_KEY", "an-entirely-secret-key-for-tests".to_owned()),
+            ("OAUTH_ISSUER", "https://id.test".to_owned()),
+            ("OAUTH_CLIENT_ID", "test".to_owned()),
+            ("KASM_IMAGE", demo::IMAGE.to_owned()),
+            ("INSTANCE", instance.clone()),
+            ("PORT_RANGE", range.to_owned()),
+        ] {
+            raw.set(key, value);
+        }
+        let config = Config::resolve(raw).unwrap();
+        let core = Core::build(&config, Arc::new(SystemClock)).await.unwrap();
+        let engine = DockerEngine::new(config.engine.clone());
+        Self {
+            core,
+            config,
+            engine,
+            instance,
+            _data: data,
+        }
+    }
+
+    async fn user(&self, name: &str) -> User {
+        let identity = Identity {
+            issuer: "https://id.test".into(),
+            subject: name.into(),
+            username: name.into(),
+            email: None,
+            role: Role::Student,
+            groups: Vec::new(),
+        };
+        self.core
+            .database
+            .upsert_user(&identity, SystemClock.timestamp())
+            .await
+            .unwrap()
+    }
+
+    /// Removes every container, volume and network of this test.
+    async fn clean(self) {
+        for container in self.engine.list(&self.instance).await.unwrap() {
+            self.engine.remove(&container.id).await.unwrap();
+        }
+        let label = format!("label=deskgate.instance={}", self.instance);
+        for (kind, remove) in [("volume", "rm"), ("network", "rm")] {
+            let listed = docker(&[kind, "ls", "-q", "--filter", &label]);
+            for id in listed.lines() {
+                docker(&[kind, remove, id]);
+            }
+        }
+        self.core.tasks.stop(Duration::from_secs(1)).await;
+    }
+}
+
+fn docker(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("the docker client");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_runs_a_desktop_from_start_to_removal() {
+    let real = Real::new("18000-18009").await;
+    let desktops = &real.core.desktops;
+    let user = real.user("pupil").await;
+    let (desktop, new) = desktops.start(&user, None, None).await.unwrap();
+    assert!(new);
+    let desktop = desktops
+        .wait_launched(desktop.id, PATIENCE)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        desktop.status,
+        State::Running,
+        "{:?}",
+        desktop.status_reason
+    );
+
+    let Found::Running(entry) = desktops.find(desktop.id).await.unwrap().unwrap() else {
+        panic!("it runs")
+    };
+    assert!(entry.upstream.addr.ip().is_loopback());
+    assert_eq!(
+        readiness::status(&Dialer::new(), &entry.upstream, "/").await,
+        Some(200)
+    );
+    let mut without = entry.upstream.clone();
+    without.authorization = None;
+    assert_eq!(
+        readiness::status(&Dialer::new(), &without, "/").await,
+        Some(401)
+    );
+
+    let format = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.NanoCpus}} {{.HostConfig.CapDrop}} \
+        {{.HostConfig.SecurityOpt}} {{.HostConfig.ShmSize}} {{json .HostConfig.PortBindings}}";
+    let limits = docker(&["inspect", "--format", format, &desktop.container_name]);
+    let port = desktop.host_port.unwrap();
+    for part in [
+        "2147483648 1024 2000000000 [ALL] [no-new-privileges] 536870912",
+        "127.0.0.1",
+        &port.to_string(),
+    ] {
+        assert!(limits.contains(part), "{part} in {limits}");
+    }
+
+    let stopped = desktops.stop(desktop.id, None).await.unwrap();
+    assert_eq!(stopped.status, State::Stopped);
+    assert!(entry.gone.is_cancelled(), "its streams are cut");
+    let container = real
+        .engine
+        .inspect(&desktop.container_name)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(container.state, ContainerState::Exited);
+    desktops.remove(desktop.id).await.unwrap();
+    assert!(
+        real.engine
+            .inspect(&desktop.container_name)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_says_when_a_port_or_a_name_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:18020").unwrap();
+    let real = Real::new("18020-18021").await;
+    let user = real.user("pupil").await;
+    let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+    let desktop = real
+        .core
+        .desktops
+        .wait_launched(desktop.id, PATIENCE)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (desktop.status, desktop.host_port),
+        (State::Running, Some(18021))
+    );
+    drop(taken);
+    let template = &real.config.desktops.templates[0];
+    let place = deskgate::engine::spec::Place {
+        instance: &real.instance,
+        reach: real.config.desktops.reach,
+    };
+    let spec = deskgate::engine::spec::ContainerSpec::new(template, &desktop, "x", place);
+    assert!(matches!(
+        real.engine.create(&spec).await,
+        Err(EngineError::NameTaken)
+    ));
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_repeats_do_no_harm_and_what_is_not_there_is_said() {
+    let real = Real::new("18040-18049").await;
+    let engine = &real.engine;
+    assert!(!engine.has_image("deskgate/no-such-image:1").await.unwrap());
+    assert!(
+        engine
+            .inspect("deskgate-no-such-container")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    engine
+        .stop("deskgate-no-such-container", Duration::ZERO)
+        .await
+        .unwrap();
+    engine.remove("deskgate-no-such-container").await.unwrap();
+    assert!(matches!(
+        engine.start("deskgate-no-such-container").await,
+        Err(EngineError::NotFound)
+    ));
+
+    let user = real.user("pupil").await;
+    let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+    real.core
+        .desktops
+        .wait_launched(desktop.id, PATIENCE)
+        .await
+        .unwrap();
+    let name = &desktop.container_name;
+    engine.start(name).await.unwrap();
+    for _ in 0..2 {
+        engine.stop(name, Duration::from_secs(5)).await.unwrap();
+    }
+    let parallel = futures_util::future::join_all((0..4).map(|_| engine.remove(name))).await;
+    assert!(parallel.iter().all(Result::is_ok), "{parallel:?}");
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_containers_and_rows_are_brought_together() {
+    let real = Real::new("18060-18069").await;
+    let desktops = &real.core.desktops;
+    let user = real.user("pupil").await;
+    let (desktop, _) = desktops.start(&user, None, None).await.unwrap();
+    desktops.wait_launched(desktop.id, PATIENCE).await.unwrap();
+    let label = format!("deskgate.instance={}", real.instance);
+    let orphan = docker(&["create", "--label", &label, demo::IMAGE]);
+    docker(&["rm", "-f", &desktop.container_name]);
+    let report = desktops.reconcile().await.unwrap();
+    assert_eq!((report.orphans, report.ended), (1, 1));
+    assert!(real.engine.inspect(orphan.trim()).await.unwrap().is_none());
+    let row = desktops.get(desktop.id).await.unwrap().unwrap();
+    assert_eq!(row.status, State::Error);
+    assert_eq!(
+        desktops.reconcile().await.unwrap(),
+        deskgate::desktop::reconcile::Report::default()
+    );
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_starts_thirty_desktops_of_thirty_people_on_thirty_ports() {
+    let real = Real::new("18100-18139").await;
+    let mut waits = Vec::new();
+    for number in 0..30 {
+        let user = real.user(&format!("pupil-{number}")).await;
+        let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+        waits.push(
+            real.core
+                .desktops
+                .wait_launched(desktop.id, Duration::from_secs(120)),
+        );
+    }
+    let rows = futures_util::future::join_all(waits).await;
+    let rows: Vec<_> = rows.into_iter().map(|row| row.unwrap().unwrap()).collect();
+    for row in &rows {
+        assert_eq!(row.status, State::Running, "{:?}", row.status_reason);
+    }
+    let ports: std::collections::HashSet<_> = rows.iter().map(|row| row.host_port).collect();
+    assert_eq!(ports.len(), 30);
+    assert_eq!(real.engine.list(&real.instance).await.unwrap().len(), 30);
+    real.clean().await;
+}

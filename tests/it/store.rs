@@ -1,0 +1,283 @@
+//! The story of the store, on SQLite and, where a server is at hand, on PostgreSQL.
+
+use std::time::Duration;
+
+use deskgate::authn::token::SessionSecret;
+use deskgate::config::{DatabaseConfig, Secret};
+use deskgate::model::desktop::{Desktop, State};
+use deskgate::model::id::{DesktopId, SessionId, UserId};
+use deskgate::model::time::Timestamp;
+use deskgate::model::user::{Identity, Role, User};
+use deskgate::store::Database;
+use deskgate::store::containers::{Change, Inserted};
+use deskgate::store::sessions::NewSession;
+
+const ENGINE: &str = "docker";
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn identity(subject: &str) -> Identity {
+    Identity {
+        issuer: "https://id.test".into(),
+        subject: subject.into(),
+        username: format!("name of {subject}"),
+        email: Some("mail@example.test".into()),
+        role: Role::Teacher,
+        groups: vec!["klasse.8a".into(), "Ümläut \"quoted\"".into()],
+    }
+}
+
+fn desktop(user: &User, template: &str, port: u16) -> Desktop {
+    let id = DesktopId::random();
+    Desktop {
+        id,
+        user_id: user.id,
+        session_id: None,
+        container_id: None,
+        container_name: format!("deskgate-test-{id}"),
+        image_name: "image:1".into(),
+        template: template.into(),
+        status: State::Queued,
+        status_reason: None,
+        host_port: Some(port),
+        container_port: 6901,
+        created_at: at(1000),
+        started_at: None,
+        stopped_at: None,
+        last_accessed: None,
+        last_input: None,
+    }
+}
+
+async fn users(db: &Database) -> (User, User) {
+    let first = db.upsert_user(&identity("one"), at(1)).await.unwrap();
+    let mut renamed = identity("one");
+    renamed.username = "another name".into();
+    let again = db.upsert_user(&renamed, at(2)).await.unwrap();
+    assert_eq!(
+        again.id, first.id,
+        "a user is (issuer, subject), whatever their name"
+    );
+    let second = db.upsert_user(&identity("two"), at(3)).await.unwrap();
+    assert_ne!(second.id, first.id);
+    (again, second)
+}
+
+async fn sessions(db: &Database, user: &User) -> SessionId {
+    let (kept, dropped) = (
+        SessionSecret::random().hash(),
+        SessionSecret::random().hash(),
+    );
+    let kept_id = SessionId::random();
+    for (id, hash, expires) in [(kept_id, &kept, 9000), (SessionId::random(), &dropped, 500)] {
+        let session = NewSession {
+            id,
+            hash,
+            user: user.id,
+            id_token: Some("token"),
+            now: at(100),
+            expires_at: at(expires),
+        };
+        db.insert_session(session).await.unwrap();
+    }
+    let found = db.find_session(&kept).await.unwrap().expect("it is there");
+    assert_eq!((found.id, &found.user), (kept_id, user));
+    assert_eq!(
+        (found.created_at, found.expires_at, found.last_seen),
+        (at(100), at(9000), at(100))
+    );
+    db.touch_sessions(&[(kept_id, at(700))]).await.unwrap();
+    db.touch_sessions(&[(kept_id, at(600))]).await.unwrap();
+    assert_eq!(
+        db.find_session(&kept).await.unwrap().unwrap().last_seen,
+        at(700),
+        "never backwards"
+    );
+    assert_eq!(db.count_expired_sessions(at(1000), at(0)).await.unwrap(), 1);
+    assert_eq!(
+        db.delete_expired_sessions(at(1000), at(0)).await.unwrap(),
+        1
+    );
+    assert!(db.find_session(&dropped).await.unwrap().is_none());
+    assert_eq!(db.delete_session(&dropped).await.unwrap(), None);
+    kept_id
+}
+
+async fn desktops(db: &Database, first: &User, second: &User, session: SessionId) {
+    let mut one = desktop(first, "a", 7000);
+    one.session_id = Some(session);
+    assert_eq!(
+        db.insert_desktop(&one, ENGINE).await.unwrap(),
+        Inserted::Yes
+    );
+    assert_eq!(
+        db.find_desktop(one.id).await.unwrap().as_ref(),
+        Some(&one),
+        "what is read is what was written"
+    );
+    let same = db
+        .insert_desktop(&desktop(first, "a", 7001), ENGINE)
+        .await
+        .unwrap();
+    assert_eq!(
+        same,
+        Inserted::AlreadyLive,
+        "one live desktop per user and template"
+    );
+    let port = db
+        .insert_desktop(&desktop(second, "a", 7000), ENGINE)
+        .await
+        .unwrap();
+    assert_eq!(port, Inserted::PortTaken, "one desktop per port");
+    let other = desktop(second, "a", 7001);
+    assert_eq!(
+        db.insert_desktop(&other, ENGINE).await.unwrap(),
+        Inserted::Yes
+    );
+    assert!(!db.change_port(other.id, 7000).await.unwrap());
+    assert!(db.change_port(other.id, 7002).await.unwrap());
+    let mut ports = db.ports_in_use(ENGINE).await.unwrap();
+    ports.sort_unstable();
+    assert_eq!(ports, [7000, 7002]);
+    assert_eq!(db.count_live(first.id).await.unwrap(), (1, 2));
+    lifecycle(db, &one).await;
+    let next = desktop(first, "a", 7000);
+    assert_eq!(
+        db.insert_desktop(&next, ENGINE).await.unwrap(),
+        Inserted::Yes,
+        "place and port are free again"
+    );
+    assert_eq!(
+        db.find_latest_desktop(first.id, Some("a"))
+            .await
+            .unwrap()
+            .unwrap()
+            .id,
+        next.id
+    );
+    assert_eq!(db.list_desktops(first.id).await.unwrap().len(), 2);
+    assert_eq!(db.all_desktops(ENGINE).await.unwrap().len(), 3);
+    assert!(
+        !db.delete_desktop(next.id).await.unwrap(),
+        "a live desktop is not forgotten"
+    );
+    assert!(db.delete_desktop(one.id).await.unwrap());
+    assert!(db.find_desktop(one.id).await.unwrap().is_none());
+}
+
+async fn lifecycle(db: &Database, one: &Desktop) {
+    let change = Change {
+        container_id: Some("abc"),
+        started_at: Some(at(2000)),
+        ..Change::default()
+    };
+    assert!(
+        db.transition(one.id, State::Queued, State::Creating, change)
+            .await
+            .unwrap()
+    );
+    let stale = db
+        .transition(one.id, State::Queued, State::Creating, Change::default())
+        .await
+        .unwrap();
+    assert!(!stale, "of two who change a desktop at once one is refused");
+    db.touch_desktops(&[(one.id, at(3000)), (one.id, at(2500))])
+        .await
+        .unwrap();
+    let change = Change {
+        reason: Some("why"),
+        stopped_at: Some(at(4000)),
+        ..Change::default()
+    };
+    assert!(
+        db.transition(one.id, State::Creating, State::Error, change)
+            .await
+            .unwrap()
+    );
+    let row = db.find_desktop(one.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.status, row.status_reason.as_deref()),
+        (State::Error, Some("why"))
+    );
+    assert_eq!(
+        (row.container_id.as_deref(), row.started_at),
+        (Some("abc"), Some(at(2000)))
+    );
+    assert_eq!(
+        (row.stopped_at, row.last_accessed),
+        (Some(at(4000)), Some(at(3000)))
+    );
+}
+
+async fn story(config: DatabaseConfig) {
+    let db = Database::connect(&config).await.unwrap();
+    assert_eq!(db.migrate().await.unwrap(), ["0001 first"]);
+    assert_eq!(
+        db.migrate().await.unwrap(),
+        Vec::<String>::new(),
+        "a second time there is nothing to do"
+    );
+    db.ping().await.unwrap();
+    let instance = db.instance().await.unwrap();
+    assert_eq!(
+        db.instance().await.unwrap(),
+        instance,
+        "the installation keeps its name"
+    );
+    let (first, second) = users(&db).await;
+    let session = sessions(&db, &first).await;
+    desktops(&db, &first, &second, session).await;
+    assert!(db.list_desktops(UserId::random()).await.unwrap().is_empty());
+    db.close().await;
+    assert!(db.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn the_story_on_sqlite_in_memory() {
+    story(DatabaseConfig::Sqlite(None)).await;
+}
+
+#[tokio::test]
+async fn the_story_on_sqlite_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    story(DatabaseConfig::Sqlite(Some(
+        directory.path().join("new/deskgate.db"),
+    )))
+    .await;
+}
+
+#[tokio::test]
+async fn two_gateways_on_one_sqlite_file_wait_for_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = DatabaseConfig::Sqlite(Some(directory.path().join("deskgate.db")));
+    let (a, b) = (
+        Database::open(&config).await.unwrap(),
+        Database::open(&config).await.unwrap(),
+    );
+    let user = a.upsert_user(&identity("one"), at(1)).await.unwrap();
+    let write = async |db: &Database, first: u16| {
+        for port in first..first + 50 {
+            let row = desktop(&user, &format!("template-{port}"), port);
+            assert_eq!(
+                db.insert_desktop(&row, ENGINE).await.unwrap(),
+                Inserted::Yes
+            );
+        }
+    };
+    tokio::join!(write(&a, 7000), write(&b, 7100));
+    assert_eq!(a.all_desktops(ENGINE).await.unwrap().len(), 100);
+    tokio::time::timeout(Duration::from_secs(5), a.close())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_story_on_postgresql() {
+    let Ok(url) = std::env::var("DESKGATE_TEST_POSTGRES") else {
+        println!("skipped: DESKGATE_TEST_POSTGRES is not set; scripts/test sets it");
+        return;
+    };
+    story(DatabaseConfig::Postgres(Secret::new(url))).await;
+}

@@ -1,0 +1,207 @@
+//! An engine whose containers are strict fake desktops on real ports. It keeps Docker's rules: one
+//! container per name, one listener per port, labels, and an error for what does not exist.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE};
+use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use super::fake_desktop::{FakeDesktop, FakeOptions};
+
+#[derive(Debug)]
+struct Made {
+    spec: ContainerSpec,
+    state: ContainerState,
+}
+
+/// The engine; its switches provoke faults.
+#[derive(Default)]
+pub struct FakeEngine {
+    containers: Mutex<HashMap<String, Made>>,
+    desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
+    /// Answers nothing.
+    pub down: AtomicBool,
+    /// Desktops add headers that must not reach the browser.
+    pub hostile: AtomicBool,
+    /// Containers that were made, ever.
+    pub created: AtomicUsize,
+    /// Starts under way and the most there ever were.
+    pub starting: AtomicUsize,
+    pub most_starting: AtomicUsize,
+}
+
+impl std::fmt::Debug for FakeEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeEngine").finish_non_exhaustive()
+    }
+}
+
+impl FakeEngine {
+    fn check(&self) -> Result<(), EngineError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(EngineError::Timeout(Duration::from_secs(1)));
+        }
+        Ok(())
+    }
+
+    /// The desktop in a running container.
+    pub fn desktop(&self, name: &str) -> Arc<FakeDesktop> {
+        self.desktops.lock().unwrap()[name].clone()
+    }
+
+    /// Removes a container behind the gateway's back.
+    pub fn vanish(&self, name: &str) {
+        self.containers.lock().unwrap().remove(name);
+        self.desktops.lock().unwrap().remove(name);
+    }
+
+    /// Names and states of all containers.
+    pub fn all(&self) -> Vec<(String, ContainerState)> {
+        let containers = self.containers.lock().unwrap();
+        containers
+            .iter()
+            .map(|(name, made)| (name.clone(), made.state))
+            .collect()
+    }
+
+    fn view(name: &str, made: &Made) -> Container {
+        Container {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            state: made.state,
+            labels: made.spec.labels.clone(),
+            exit_code: (made.state == ContainerState::Exited).then_some(0),
+            oom_killed: false,
+            address: None,
+        }
+    }
+
+    fn set(&self, name: &str, state: ContainerState) -> Result<(), EngineError> {
+        let mut containers = self.containers.lock().unwrap();
+        containers.get_mut(name).ok_or(EngineError::NotFound)?.state = state;
+        Ok(())
+    }
+
+    fn options(&self, spec: &ContainerSpec) -> FakeOptions {
+        let password = spec
+            .env
+            .iter()
+            .find_map(|entry| entry.strip_prefix("VNC_PW="));
+        FakeOptions {
+            password: password
+                .expect("a password is in the environment")
+                .to_owned(),
+            hostile_headers: self.hostile.load(Ordering::SeqCst),
+            ..FakeOptions::default()
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.check()
+    }
+
+    async fn prepare(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        self.check()
+    }
+
+    async fn has_image(&self, _: &str) -> Result<bool, EngineError> {
+        self.check().map(|()| true)
+    }
+
+    async fn pull(&self, _: &str) -> Result<(), EngineError> {
+        Err(EngineError::ImageMissing)
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
+        self.check()?;
+        let mut containers = self.containers.lock().unwrap();
+        if containers.contains_key(&spec.name) {
+            return Err(EngineError::NameTaken);
+        }
+        let made = Made {
+            spec: spec.clone(),
+            state: ContainerState::Created,
+        };
+        containers.insert(spec.name.clone(), made);
+        self.created.fetch_add(1, Ordering::SeqCst);
+        Ok(spec.name.clone())
+    }
+
+    async fn start(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        let spec = {
+            let containers = self.containers.lock().unwrap();
+            let made = containers.get(name).ok_or(EngineError::NotFound)?;
+            if made.state == ContainerState::Running {
+                return Ok(());
+            }
+            made.spec.clone()
+        };
+        let port = spec.host_port.expect("a port is published");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
+            return Err(EngineError::PortTaken);
+        }
+        let now = self.starting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_starting.fetch_max(now, Ordering::SeqCst);
+        // A real engine takes a while, in which other things happen.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let desktop = FakeDesktop::start_on(port, self.options(&spec)).await;
+        self.starting.fetch_sub(1, Ordering::SeqCst);
+        self.desktops
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Arc::new(desktop));
+        self.set(name, ContainerState::Running)
+    }
+
+    async fn stop(&self, name: &str, _: Duration) -> Result<(), EngineError> {
+        self.check()?;
+        self.desktops.lock().unwrap().remove(name);
+        match self.set(name, ContainerState::Exited) {
+            Err(EngineError::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        self.vanish(name);
+        Ok(())
+    }
+
+    async fn inspect(&self, name: &str) -> Result<Option<Container>, EngineError> {
+        self.check()?;
+        let containers = self.containers.lock().unwrap();
+        Ok(containers.get(name).map(|made| Self::view(name, made)))
+    }
+
+    async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError> {
+        self.check()?;
+        let containers = self.containers.lock().unwrap();
+        let ours = |made: &Made| made.spec.labels[LABEL_INSTANCE] == instance;
+        let ours = containers.iter().filter(|(_, made)| ours(made));
+        Ok(ours.map(|(name, made)| Self::view(name, made)).collect())
+    }
+
+    async fn events(&self, _: &str) -> Result<BoxStream<'static, Event>, EngineError> {
+        self.check()?;
+        Ok(futures_util::stream::pending().boxed())
+    }
+
+    async fn log_tail(&self, _: &str, _: u32) -> Result<String, EngineError> {
+        self.check().map(|()| String::new())
+    }
+}

@@ -1,0 +1,209 @@
+//! A whole gateway in this process: real sockets, a real database, the demo's OpenID provider, and an
+//! engine whose containers are fake desktops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deskgate::app::{App, Core};
+use deskgate::authn::session::Sessions;
+use deskgate::authn::token::SessionSecret;
+use deskgate::clock::{Clock, SystemClock};
+use deskgate::config::Config;
+use deskgate::config::raw::Raw;
+use deskgate::demo::provider::{ClientRegistration, Provider};
+use deskgate::model::user::{Identity, Role};
+use deskgate::store::Database;
+use deskgate::tasks::Tasks;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::browser::{Browser, ORIGIN};
+use super::fake_desktop::FakeDesktop;
+use super::fake_engine::FakeEngine;
+
+/// How long anything in a test may take that should take milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct TestGateway {
+    pub addr: SocketAddr,
+    pub engine: Arc<FakeEngine>,
+    pub config: Config,
+    data: Arc<TempDir>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+    tasks: Tasks,
+    beside: Tasks,
+}
+
+/// Ports that belong to this test process alone: the runner starts a process for each test.
+fn own_ports() -> String {
+    let base = 20_000 + (std::process::id() % 700) * 50;
+    format!("{base}-{}", base + 49)
+}
+
+impl TestGateway {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further settings.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let data = Arc::new(TempDir::new().expect("a directory"));
+        Self::start_in(data, Arc::default(), settings).await
+    }
+
+    /// Stops this gateway without a goodbye, as a kill would, and starts another one on its database.
+    pub async fn killed_and_started_again(mut self) -> Self {
+        self.tasks.hard().cancel();
+        self.running.shutdown().await;
+        Self::start_in(self.data.clone(), self.engine.clone(), &[]).await
+    }
+
+    async fn start_in(
+        data: Arc<TempDir>,
+        engine: Arc<FakeEngine>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let beside = Tasks::new();
+        let client = ClientRegistration {
+            client_id: "test".into(),
+            client_secret: "test-secret".into(),
+            redirect_uris: vec![format!("{ORIGIN}/authorize")],
+            post_logout_redirect_uris: vec![format!("{ORIGIN}/")],
+        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let provider = Provider::bind(listen, client, clock.clone())
+            .await
+            .expect("a provider");
+        let mut raw = Raw::load(None, &|_| None);
+        for (key, value) in [
+            ("PUBLIC_URL", ORIGIN.to_owned()),
+            ("LISTEN", "127.0.0.1:0".to_owned()),
+            ("TLS", "off".to_owned()),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}/deskgate.db", data.path().display()),
+            ),
+            ("SECRET_KEY", "an-entirely-secret-key-for-tests".to_owned()),
+            ("OAUTH_ISSUER", provider.issuer()),
+            ("OAUTH_CLIENT_ID", "test".to_owned()),
+            ("OAUTH_CLIENT_SECRET", "test-secret".to_owned()),
+            ("ROLE_TEACHER", "ROLE_TEACHER".to_owned()),
+            ("ROLE_ADMIN", "ROLE_ADMIN".to_owned()),
+            ("PORT_RANGE", own_ports()),
+            ("DRAIN", "1s".to_owned()),
+        ] {
+            raw.set(key, value);
+        }
+        for (key, value) in settings {
+            raw.set(key, *value);
+        }
+        provider.serve(&beside);
+        let config = Config::resolve(raw).expect("a configuration");
+        let core = Core::with_engine(&config, clock.clone(), engine.clone())
+            .await
+            .expect("a core");
+        let app = App::on(core, config.clone(), clock).expect("an app");
+        let addr = app.local_addr().expect("an address");
+        let tasks = app.tasks().clone();
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(app.run(stop.clone().cancelled_owned()));
+        Self {
+            addr,
+            engine,
+            config,
+            data,
+            stop,
+            running,
+            tasks,
+            beside,
+        }
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.addr)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.data.path().to_owned()
+    }
+
+    /// A session of somebody with this name, without the way through the provider.
+    pub async fn session(&self, name: &str) -> String {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let database = Database::connect(&self.config.database)
+            .await
+            .expect("the database");
+        let identity = Identity {
+            issuer: "https://id.test".into(),
+            subject: name.into(),
+            username: name.into(),
+            email: None,
+            role: Role::Student,
+            groups: Vec::new(),
+        };
+        let user = database
+            .upsert_user(&identity, clock.timestamp())
+            .await
+            .expect("a user");
+        let sessions = Sessions::new(database.clone(), clock, self.config.sessions);
+        let secret: SessionSecret = sessions.create(&user, None).await.expect("a session");
+        database.close().await;
+        secret.expose().to_owned()
+    }
+
+    /// A program that acts for somebody with this name.
+    pub async fn program(&self, name: &str) -> Browser {
+        let session = self.session(name).await;
+        self.browser()
+            .with("authorization", &format!("Bearer {session}"))
+    }
+
+    /// Starts a desktop and waits until it runs; returns its JSON.
+    pub async fn running_desktop(&self, program: &mut Browser) -> Value {
+        let prefer = [("prefer", "wait=20")];
+        let started = program
+            .send(hyper::Method::POST, "/api/container/start", &prefer, "")
+            .await;
+        let container = started.json()["container"].clone();
+        assert_eq!(container["status"], "running", "{}", started.text());
+        container
+    }
+
+    /// The fake desktop behind a container's JSON.
+    pub fn desktop(&self, container: &Value) -> Arc<FakeDesktop> {
+        self.engine
+            .desktop(container["container_name"].as_str().expect("a name"))
+    }
+
+    /// Begins the stop and waits for its end.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.running.join_next())
+            .await
+            .expect("it stops");
+        self.beside.stop(Duration::ZERO).await;
+    }
+}
+
+/// Asks until the answer is yes.
+pub async fn eventually<F, Fut>(what: &str, mut ask: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}

@@ -1,0 +1,12 @@
+//! What the tests stand on: a whole gateway on a free port, a browser that keeps cookies, an engine
+//! whose containers are strict fake desktops, and the demo's OpenID provider.
+#![allow(
+    dead_code,
+    reason = "not every helper is used by every build of the tests"
+)]
+
+pub mod browser;
+pub mod fake_desktop;
+pub mod fake_desktop_wire;
+pub mod fake_engine;
+pub mod gateway;
