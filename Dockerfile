@@ -22,7 +22,8 @@ RUN printf '%s\n' "$APT_SETTINGS" > /etc/apt/apt.conf.d/99build \
     && apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /etc/apt/apt.conf.d/99build /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/deskgate --shell /usr/sbin/nologin deskgate \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/deskgate \
+        --shell /usr/sbin/nologin deskgate \
     && install -d -o deskgate -g deskgate -m 0750 /var/lib/deskgate
 COPY --from=build /build/target/release/deskgate /usr/local/bin/deskgate
 

@@ -237,21 +237,13 @@ impl Desktops {
     /// Records another port for a desktop whose port something else on this host has taken.
     async fn move_port(&self, desktop: &mut Desktop) -> Result<(), LaunchError> {
         let taken = desktop.host_port;
-        for port in self.free_ports(desktop.id).await? {
-            if Some(port) > taken
-                && self
-                    .inner
-                    .parts
-                    .database
-                    .change_port(desktop.id, port)
-                    .await?
-            {
-                desktop.host_port = Some(port);
-                return Ok(());
-            }
-        }
-        for port in self.free_ports(desktop.id).await? {
-            if Some(port) < taken
+        let free = self.free_ports(desktop.id).await?;
+        // Onwards from the one that is taken, then from the start: no port is tried twice in a row.
+        let (after, before): (Vec<u16>, Vec<u16>) =
+            free.into_iter().partition(|port| Some(*port) > taken);
+        for port in after.into_iter().chain(before) {
+            let free = Some(port) != taken;
+            if free
                 && self
                     .inner
                     .parts

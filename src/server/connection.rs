@@ -220,3 +220,74 @@ impl hyper::body::Body for TrackedBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Response;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    use crate::request::{Request, body};
+
+    struct Hello;
+
+    impl Handler for Hello {
+        async fn handle(&self, _: ConnectionInfo, _: Request) -> crate::request::Response {
+            Response::new(body::full("hello"))
+        }
+    }
+
+    /// Sends `bytes` and then nothing, and says after how many seconds the connection was closed. Time
+    /// is the test's own.
+    async fn closed_after(protocol: Protocol, bytes: &[u8]) -> u64 {
+        let (mut client, server): (DuplexStream, DuplexStream) = tokio::io::duplex(64 * 1024);
+        let tasks = Tasks::new();
+        let info = ConnectionInfo {
+            peer: ([127, 0, 0, 1], 1).into(),
+        };
+        let (handler, spawner) = (Arc::new(Hello), tasks.clone());
+        tasks.spawn(
+            "connection",
+            serve(server, protocol, info, (handler, spawner)),
+        );
+        client.write_all(bytes).await.unwrap();
+        let begun = Instant::now();
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_ask_is_closed() {
+        let first = HEADER_TIMEOUT.as_secs();
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for (what, protocol, bytes) in [
+            ("nothing", Protocol::Http1, &b""[..]),
+            (
+                "half a head",
+                Protocol::Http1,
+                b"GET / HTTP/1.1\r\nHost: x\r\n",
+            ),
+            ("nothing", Protocol::Http2, b""),
+            ("half a preface", Protocol::Http2, b"PRI * HT"),
+            ("a preface only", Protocol::Http2, preface),
+        ] {
+            let seconds = closed_after(protocol, bytes).await;
+            let expected = first..=first + H2_PING.0.as_secs() + H2_PING.1.as_secs();
+            assert!(
+                expected.contains(&seconds),
+                "{what} on {protocol:?}: {seconds} s"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_after_its_last_answer() {
+        let seconds = closed_after(Protocol::Http1, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(
+            (HEADER_TIMEOUT.as_secs()..=IDLE_TIMEOUT.as_secs() + 1).contains(&seconds),
+            "{seconds} s"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::gateway::{TestGateway, eventually};
+use crate::support::gateway::{TestGateway, eventually, own_ports};
 
 const UNKNOWN: &str = "01234567-89ab-4cde-8f01-23456789abcd";
 
@@ -162,13 +162,14 @@ async fn thirty_people_at_once_get_thirty_ports_and_the_engine_is_not_overrun() 
 #[tokio::test]
 async fn a_port_that_something_else_has_is_passed_over() {
     // Two ports, one of them taken: whichever is proposed first, the desktop ends on the free one.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = own_ports();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let range = format!("{port}-{}", port + 1);
     let gateway = TestGateway::start_with(&[("PORT_RANGE", &range)]).await;
     let mut pupil = gateway.program("pupil").await;
     let container = gateway.running_desktop(&mut pupil).await;
     assert_eq!(container["host_port"], u64::from(port + 1));
+    drop(taken);
     gateway.stop().await;
 }
 

@@ -31,6 +31,10 @@ struct Real {
 
 impl Real {
     async fn new(range: &str) -> Self {
+        Self::with(range, "port").await
+    }
+
+    async fn with(range: &str, reach: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let tag: String = RequestId::random().to_string().chars().take(8).collect();
         let instance = format!("test-{tag}");
@@ -47,6 +51,7 @@ impl Real {
             ("KASM_IMAGE", demo::IMAGE.to_owned()),
             ("INSTANCE", instance.clone()),
             ("PORT_RANGE", range.to_owned()),
+            ("DESKTOP_REACH", reach.to_owned()),
         ] {
             raw.set(key, value);
         }
@@ -172,6 +177,40 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
             .unwrap()
             .is_none()
     );
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_each_other() {
+    let real = Real::with("18080-18089", "network").await;
+    let desktops = &real.core.desktops;
+    let mut rows = Vec::new();
+    for name in ["one", "two"] {
+        let (desktop, _) = desktops
+            .start(&real.user(name).await, None, None)
+            .await
+            .unwrap();
+        let desktop = desktops
+            .wait_launched(desktop.id, PATIENCE)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((desktop.status, desktop.host_port), (State::Running, None));
+        rows.push(desktop);
+    }
+    let ports = docker(&["port", &rows[0].container_name]);
+    assert_eq!(ports.trim(), "", "nothing is published");
+    let other = real
+        .engine
+        .inspect(&rows[1].container_name)
+        .await
+        .unwrap()
+        .unwrap();
+    let target = format!("/dev/tcp/{}/6901", other.address.unwrap());
+    let knock = format!("timeout 2 bash -c 'exec 3<>{target}' && echo reached || echo refused");
+    let said = docker(&["exec", &rows[0].container_name, "bash", "-c", &knock]);
+    assert_eq!(said.trim(), "refused", "one desktop does not reach another");
     real.clean().await;
 }
 

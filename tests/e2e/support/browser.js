@@ -21,6 +21,8 @@ const LOAD_MS = 20_000;
 const NETWORK_CHANGED = 'net::ERR_NETWORK_CHANGED';
 // Without these a page does not work; what its scripts fetch, they ask for again themselves.
 const PARTS_OF_A_PAGE = new Set(['document', 'script', 'stylesheet']);
+// So long a person looks at a broken page before they reload it.
+const PATIENCE_MS = 3000;
 // A picture in fewer colours is an empty canvas, or a desktop that has not drawn anything yet.
 const COLOURS_OF_A_PICTURE = 24;
 
@@ -35,10 +37,10 @@ export class Person {
   /** What the browser reported, oldest first: `{kind, type, text, page, source}`. */
   reports = [];
 
-  /** Pages whose loading Chromium broke off because an address of this machine changed. */
-  broken = new Set();
+  /** Since when a page lacks a part, because Chromium broke off its loading when an address of this machine changed. */
+  broken = new Map();
 
-  /** How often that was. */
+  /** How often a page had to be reloaded for that. */
   reloads = 0;
 
   /** The WebSockets of all pages, oldest first: `{url, page, openedAt, closedAt, error}`. */
@@ -66,14 +68,15 @@ export class Person {
     });
     page.on('requestfailed', (failed) => {
       const part = PARTS_OF_A_PAGE.has(failed.resourceType());
-      if (part && failed.failure()?.errorText === NETWORK_CHANGED) this.broken.add(page);
+      if (part && failed.failure()?.errorText === NETWORK_CHANGED) this.broken.set(page, performance.now());
     });
     page.on('pageerror', (error) => {
       this.reports.push({ kind: 'error', type: 'error', text: String(error.stack ?? error), page: page.url() });
     });
-    // Chromium reports no end of the WebSockets that a page leaves behind when it goes to another address.
     page.on('framenavigated', (frame) => {
       if (frame !== page.mainFrame()) return;
+      if (!frame.url().startsWith('chrome-error:')) this.broken.delete(page);
+      // Chromium reports no end of the WebSockets that a page leaves behind when it goes to another address.
       for (const socket of this.sockets) {
         if (socket.page === page) socket.closedAt ??= performance.now();
       }
@@ -104,13 +107,14 @@ export class Person {
 
   /**
    * Waits on a page that moves on by itself. Chromium breaks off every request when this machine's addresses change,
-   * which a container that starts or stops here may do; a person reloads the page then, and so does this.
+   * which a container that starts or stops here may do. A person reloads a page that stays broken, and so does this.
    */
   follow(page, what, question, within) {
     return until(
       what,
       async () => {
-        if (this.broken.delete(page)) {
+        if (performance.now() - (this.broken.get(page) ?? Infinity) > PATIENCE_MS) {
+          this.broken.delete(page);
           this.reloads += 1;
           await page.reload();
         }

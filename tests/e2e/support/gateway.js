@@ -18,6 +18,11 @@ const READY_MS = 20_000;
 const STOP_MS = 20_000;
 const DESKTOP_PORTS = 100;
 
+// A process that outlives the tests would keep its ports and go on starting containers.
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
 /** The directory in which a run leaves what is worth a look afterwards. */
 export async function artifacts() {
   await mkdir(ARTIFACTS, { recursive: true });
@@ -72,6 +77,9 @@ export class Gateway {
     const args = ['demo', '--listen', `127.0.0.1:${this.port}`, '--data', this.data];
     // A directory of its own, so that a deskgate.toml that lies about elsewhere does not count.
     this.child = spawn(binary, args, { env: this.environment, cwd: this.data, stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(this.child);
+    const { child } = this;
+    child.once('exit', () => running.delete(child));
     this.child.stdout.pipe(this.log, { end: false });
     this.child.stderr.pipe(this.log, { end: false });
     this.exit = new Promise((resolve) => {
