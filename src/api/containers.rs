@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::extract::{JsonBody, Which};
+use super::extract::{JsonBody, Which, WhichQuery};
 use super::view::{ContainerView, TemplateView};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
@@ -81,7 +81,7 @@ fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
 pub(super) async fn status(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
-    Query(which): Query<Which>,
+    WhichQuery(which): WhichQuery,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, &who.session).await?;
     let (desktop, engine_status) = match state.desktops.refresh(desktop.clone()).await {

@@ -20,8 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 use super::view::ContainerView;
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
-use crate::desktop::DesktopError;
-use crate::model::desktop::Desktop;
+use crate::desktop::{Change, DesktopError};
 use crate::respond::error::HttpError;
 
 /// How often a silent connection is asked whether it still exists.
@@ -90,17 +89,17 @@ async fn tell(
     let user = &who.session.user;
     let mut changes = state.desktops.changes();
     for desktop in state.desktops.list(user).await? {
-        socket.send(message(&desktop)).await?;
+        socket.send(message(&Change::To(desktop))).await?;
     }
     loop {
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(desktop) if desktop.user_id == user.id => socket.send(message(&desktop)).await?,
+                Ok(change) if change.desktop().user_id == user.id => socket.send(message(&change)).await?,
                 Ok(_) => {}
                 // Too slow to hear all of it: tell how everything is now.
                 Err(RecvError::Lagged(_)) => {
                     for desktop in state.desktops.list(user).await? {
-                        socket.send(message(&desktop)).await?;
+                        socket.send(message(&Change::To(desktop))).await?;
                     }
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -114,10 +113,13 @@ async fn tell(
     }
 }
 
-fn message(desktop: &Desktop) -> Message {
-    Message::text(
-        json!({ "type": "container", "container": ContainerView::from(desktop) }).to_string(),
-    )
+fn message(change: &Change) -> Message {
+    let kind = match change {
+        Change::To(_) => "container",
+        Change::Removed(_) => "removed",
+    };
+    let container = ContainerView::from(change.desktop());
+    Message::text(json!({ "type": kind, "container": container }).to_string())
 }
 
 /// Why the telling ended.

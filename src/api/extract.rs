@@ -1,6 +1,7 @@
 //! What handlers take from a request: a small JSON body, and the desktop that it or the query names.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,20 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonBody<T> {
 pub(super) struct Which {
     id: Option<String>,
     template: Option<String>,
+}
+
+/// The same from the query of a request.
+pub(super) struct WhichQuery(pub Which);
+
+impl<S: Sync> FromRequestParts<S> for WhichQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = Query::try_from_uri(&head.uri);
+        // The text behind the colon says which field is wrong.
+        let Query(which) = query.map_err(|error| HttpError::Query(error.body_text()))?;
+        Ok(Self(which))
+    }
 }
 
 impl Which {

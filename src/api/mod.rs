@@ -53,7 +53,7 @@ impl Api {
             .route("/api/container/list", get(containers::list))
             .route("/api/container/events", get(events::events))
             .route("/api/templates", get(containers::templates))
-            .method_not_allowed_fallback(|| async { ApiError(HttpError::Method("another method")) })
+            .method_not_allowed_fallback(wrong_method)
             .fallback(|| async { ApiError(HttpError::NotFound) })
             .with_state(state);
         Self { router }
@@ -74,6 +74,16 @@ impl Api {
         }
         response.map(|body| body.map_err(Into::into).boxed_unsync())
     }
+}
+
+/// Every address is for reading or for changing, never for both.
+async fn wrong_method(method: axum::http::Method) -> ApiError {
+    let allowed = if method == axum::http::Method::POST {
+        "GET, HEAD"
+    } else {
+        "POST"
+    };
+    ApiError(HttpError::Method(allowed))
 }
 
 /// An error on its way out of the router.

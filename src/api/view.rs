@@ -17,7 +17,7 @@ pub(super) struct ContainerView<'a> {
     container_name: &'a str,
     image_name: &'a str,
     template: &'a str,
-    status: State,
+    status: &'static str,
     status_reason: Option<&'a str>,
     host_port: Option<u16>,
     container_port: u16,
@@ -38,7 +38,7 @@ impl<'a> From<&'a Desktop> for ContainerView<'a> {
             container_name: &desktop.container_name,
             image_name: &desktop.image_name,
             template: &desktop.template,
-            status: desktop.status,
+            status: public_status(desktop.status),
             status_reason: desktop.status_reason.as_deref(),
             host_port: desktop.host_port,
             container_port: desktop.container_port,
@@ -48,6 +48,15 @@ impl<'a> From<&'a Desktop> for ContainerView<'a> {
             last_accessed: desktop.last_accessed,
             last_input: desktop.last_input,
         }
+    }
+}
+
+/// The status that programs see: for them, a container that runs and does not answer yet is still being
+/// created.
+const fn public_status(state: State) -> &'static str {
+    match state {
+        State::Starting => State::Creating.as_str(),
+        other => other.as_str(),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::authn::token::SessionSecret;
 use crate::clock::Clock;
 use crate::config::raw::Raw;
 use crate::config::{Config, ConfigError};
+use crate::model::template::Template;
 use provider::{ClientRegistration, Provider, ProviderError};
 
 /// Image of the demo desktop, made by `scripts/make-demo-image`.
@@ -45,6 +46,9 @@ pub enum DemoError {
     /// A demo without a fixed port could not tell its provider where it is.
     #[error("the demo needs a port other than 0")]
     NoPort,
+    /// Something listens there already.
+    #[error("cannot listen on {0}")]
+    Taken(SocketAddr, #[source] io::Error),
     /// Its directory cannot be used.
     #[error("{} cannot be used", .0.display())]
     Directory(PathBuf, #[source] io::Error),
@@ -81,6 +85,8 @@ pub async fn prepare(
     if listen.port() == 0 {
         return Err(DemoError::NoPort);
     }
+    // Gateways may share a port; two demos with different databases must not.
+    drop(std::net::TcpListener::bind(listen).map_err(|error| DemoError::Taken(listen, error))?);
     fs::create_dir_all(data).map_err(|error| DemoError::Directory(data.to_owned(), error))?;
     let public_url = format!("https://localhost:{}", listen.port());
     let client_secret = SessionSecret::random().expose().to_owned();
@@ -104,13 +110,10 @@ pub async fn prepare(
     }
     raw.set_default("KASM_IMAGE", IMAGE);
     raw.set_default("DRAIN", "2s");
+    let own_templates = !raw.templates.is_empty();
     let mut config = Config::resolve(raw)?;
-    for template in config
-        .desktops
-        .templates
-        .iter_mut()
-        .filter(|template| template.image == IMAGE)
-    {
+    let demo_template = |template: &&mut Template| !own_templates && template.image == IMAGE;
+    for template in config.desktops.templates.iter_mut().filter(demo_template) {
         "Linux desktop".clone_into(&mut template.title);
         "XFCE with terminal, files and a small browser".clone_into(&mut template.description);
         template.memory = 1 << 30;

@@ -180,7 +180,7 @@ impl Desktops {
         if let Some(row) = self.inner.parts.database.find_desktop(desktop.id).await? {
             *desktop = row;
         }
-        self.announce(desktop);
+        self.announce(super::Change::To(desktop.clone()));
         Ok(())
     }
 

@@ -105,9 +105,28 @@ struct Inner {
     directory: Directory,
     dialer: Dialer,
     slots: Semaphore,
-    changes: broadcast::Sender<Desktop>,
+    changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
+}
+
+/// Something that happened to a desktop.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is like this now.
+    To(Desktop),
+    /// It was removed; this is how it was.
+    Removed(Desktop),
+}
+
+impl Change {
+    /// The desktop.
+    #[must_use]
+    pub fn desktop(&self) -> &Desktop {
+        match self {
+            Self::To(desktop) | Self::Removed(desktop) => desktop,
+        }
+    }
 }
 
 /// What a look-up by id found.
@@ -162,7 +181,7 @@ impl Desktops {
 
     /// Every change of a desktop of this gateway, as it is recorded.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<Desktop> {
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.changes.subscribe()
     }
 
@@ -212,7 +231,7 @@ impl Desktops {
                 .ok_or(DesktopError::StillStopping);
         };
         tracing::info!(desktop = %desktop.id, user = %user.id, template = %template.id, "desktop requested");
-        self.announce(&desktop);
+        self.announce(Change::To(desktop.clone()));
         self.spawn_launch(desktop.clone());
         Ok((desktop, true))
     }
@@ -446,8 +465,8 @@ impl Desktops {
     }
 
     /// Tells listeners of a change. Nobody listening is fine.
-    fn announce(&self, desktop: &Desktop) {
-        let _ = self.inner.changes.send(desktop.clone());
+    fn announce(&self, change: Change) {
+        let _ = self.inner.changes.send(change);
     }
 
     /// Takes a desktop in hand, unless another task of this process has it.

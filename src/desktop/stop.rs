@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::{DesktopError, Desktops};
+use super::{Change, DesktopError, Desktops};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
-use crate::store::containers::Change;
+use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
 
 /// How long a container may take to end before it is killed.
@@ -26,13 +26,9 @@ impl Desktops {
         id: DesktopId,
         reason: Option<&'static str>,
     ) -> Result<Desktop, DesktopError> {
-        let (done, outcome) = tokio::sync::oneshot::channel();
         let desktops = self.clone();
-        self.inner.parts.tasks.spawn("stop", async move {
-            // The caller may be gone; the desktop is stopped all the same.
-            let _ = done.send(desktops.stop_now(id, reason).await);
-        });
-        outcome.await.unwrap_or(Err(DesktopError::NotFound))
+        self.see_through("stop", async move { desktops.stop_now(id, reason).await })
+            .await
     }
 
     async fn stop_now(
@@ -40,9 +36,9 @@ impl Desktops {
         id: DesktopId,
         reason: Option<&'static str>,
     ) -> Result<Desktop, DesktopError> {
-        let change = || Change {
+        let change = || RowChange {
             reason,
-            ..Change::default()
+            ..RowChange::default()
         };
         let desktop = self.move_to(id, State::Stopping, change).await?;
         if desktop.status != State::Stopping {
@@ -54,10 +50,10 @@ impl Desktops {
             .stop(&desktop.container_name, STOP_GRACE)
             .await?;
         let now = self.inner.parts.clock.timestamp();
-        let change = || Change {
+        let change = || RowChange {
             reason,
             stopped_at: Some(now),
-            ..Change::default()
+            ..RowChange::default()
         };
         let desktop = self.move_to(id, State::Stopped, change).await?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
@@ -69,10 +65,27 @@ impl Desktops {
     /// # Errors
     /// As for [`Self::stop`]; a desktop whose container could not be removed stays listed as stopped.
     pub async fn remove(&self, id: DesktopId) -> Result<Desktop, DesktopError> {
-        let desktop = self.stop(id, None).await?;
-        self.forget_ended(&desktop).await?;
-        tracing::info!(desktop = %id, "desktop removed");
-        Ok(desktop)
+        let desktops = self.clone();
+        self.see_through("remove", async move {
+            let desktop = desktops.stop_now(id, None).await?;
+            desktops.forget_ended(&desktop).await?;
+            tracing::info!(desktop = %id, "desktop removed");
+            Ok(desktop)
+        })
+        .await
+    }
+
+    /// Does `work` to its end, also when the caller loses patience.
+    async fn see_through<F>(&self, name: &'static str, work: F) -> Result<Desktop, DesktopError>
+    where
+        F: Future<Output = Result<Desktop, DesktopError>> + Send + 'static,
+    {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.inner.parts.tasks.spawn(name, async move {
+            // Nobody may be left to hear of it; it is done all the same.
+            let _ = done.send(work.await);
+        });
+        outcome.await.unwrap_or(Err(DesktopError::NotFound))
     }
 
     /// Removes the container and the row of a desktop that has ended.
@@ -82,17 +95,19 @@ impl Desktops {
             .engine
             .remove(&desktop.container_name)
             .await?;
-        self.inner.parts.database.delete_desktop(desktop.id).await?;
+        if self.inner.parts.database.delete_desktop(desktop.id).await? {
+            self.announce(Change::Removed(desktop.clone()));
+        }
         Ok(())
     }
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
     pub(super) async fn fail(&self, id: DesktopId, reason: &str) {
         let now = self.inner.parts.clock.timestamp();
-        let change = || Change {
+        let change = || RowChange {
             reason: Some(reason),
             stopped_at: Some(now),
-            ..Change::default()
+            ..RowChange::default()
         };
         match self.move_to(id, State::Error, change).await {
             Ok(desktop) => {
@@ -118,7 +133,7 @@ impl Desktops {
         &self,
         id: DesktopId,
         to: State,
-        change: impl Fn() -> Change<'a>,
+        change: impl Fn() -> RowChange<'a>,
     ) -> Result<Desktop, DesktopError> {
         let database = &self.inner.parts.database;
         for _ in 0..ATTEMPTS {
@@ -140,7 +155,7 @@ impl Desktops {
                     .find_desktop(id)
                     .await?
                     .ok_or(DesktopError::NotFound)?;
-                self.announce(&desktop);
+                self.announce(Change::To(desktop.clone()));
                 return Ok(desktop);
             }
         }

@@ -45,7 +45,7 @@ pub struct Template {
     pub title: String,
     /// One sentence for the card.
     pub description: String,
-    /// Asset name of the icon.
+    /// Name of one of the portal's icons, or a local path.
     pub icon: String,
     /// Image reference.
     pub image: String,
@@ -87,7 +87,7 @@ impl Template {
             id: "desktop".into(),
             title: "Desktop".into(),
             description: String::new(),
-            icon: "desktop.svg".into(),
+            icon: "desktop".into(),
             image,
             port,
             scheme: Scheme::Https,

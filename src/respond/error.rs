@@ -53,6 +53,8 @@ pub enum HttpError {
     CookiesTooLarge,
     #[error("the body is not the JSON expected: {0}")]
     Json(String),
+    #[error("the query is not the one expected: {0}")]
+    Query(String),
     #[error("the body is too large")]
     BodyTooLarge,
     #[error("the WebSocket comes from another origin")]
@@ -150,6 +152,11 @@ impl HttpError {
                 "invalid_json",
                 format!("The body is not the JSON expected: {what}."),
             ),
+            Self::Query(what) => Row::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                format!("The query is not the one expected: {what}."),
+            ),
             Self::BodyTooLarge => Row::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -216,7 +223,7 @@ fn desktop(error: &DesktopError) -> Row {
         DesktopError::UserQuota(count) => Row::new(
             StatusCode::TOO_MANY_REQUESTS,
             "quota_exceeded",
-            format!("You have {count} desktops already; stop one first."),
+            format!("You may have {count} at a time and have them already. Stop one first."),
         )
         .retry(60),
         DesktopError::TotalQuota(_) | DesktopError::NoPort => Row::new(

@@ -31,8 +31,8 @@ const MAX_CONNECTIONS: u32 = 8;
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory of the SQLite file cannot be made.
-    #[error("cannot make the directory of the database file")]
+    /// The SQLite file or its directory cannot be made.
+    #[error("cannot make the database file")]
     Directory(#[source] std::io::Error),
     /// It cannot be opened or asked.
     #[error("the database did not answer")]
@@ -116,6 +116,7 @@ impl Database {
         {
             std::fs::create_dir_all(directory).map_err(StoreError::Directory)?;
         }
+        private_file(path).map_err(StoreError::Directory)?;
         let options = options
             .filename(path)
             .create_if_missing(true)
@@ -198,6 +199,20 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Makes the file, if it is not there, so that nobody else on this machine can read it: it holds ID
+/// tokens. SQLite gives its side files the same mode.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 /// The name or columns of the unique index that refused a row, if that is what happened.

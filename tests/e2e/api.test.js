@@ -145,12 +145,13 @@ describe('bad input', () => {
   });
 
   test('somebody else’s desktop answers like none', async () => {
+    const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', Origin: gateway.origin };
     const calls = [
       (which) => other.get(`/api/container/status?id=${which}`),
       (which) => other.post('/api/container/stop', { id: which }),
       (which) => other.post('/api/container/remove', { id: which }),
       (which) => other.get(`/desktop/${which}/`),
-      (which) => other.get(`/desktop/${which}/websockify`, { Connection: 'Upgrade', Upgrade: 'websocket', Origin: gateway.origin }),
+      (which) => other.get(`/desktop/${which}/websockify`, upgrade),
     ];
     for (const call of calls) {
       const foreign = comparable(await call(id));

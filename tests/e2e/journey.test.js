@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { launch, Person, picture } from './support/browser.js';
 import { fileIn, processes } from './support/engine.js';
 import { artifacts, Gateway } from './support/gateway.js';
-import { Client, comparable, request } from './support/http.js';
+import { Client, comparable, request, signIn } from './support/http.js';
 import { until } from './support/wait.js';
 
 const HOME = '/home/kasm-user';
@@ -26,10 +26,12 @@ let portal;
 let desktop;
 let id;
 let container;
+let complaint;
 const token = randomBytes(8).toString('hex');
 
 before(async () => {
   gateway = await Gateway.start('journey');
+  await makeNetwork();
   browser = await launch();
   student = await Person.arrive(browser, gateway.origin);
 });
@@ -43,6 +45,31 @@ after(async () => {
   await browser?.close();
   await gateway?.clear();
 });
+
+/**
+ * Lets somebody else start and remove a desktop, so that the network of all desktops is there before the browser is:
+ * Chromium takes its appearance for a change of this machine's network and breaks off the page that is just loading.
+ */
+async function makeNetwork() {
+  const admin = Client.bearer(gateway.origin, await signIn(gateway.origin, 'admin'));
+  assert.equal((await admin.post('/api/container/start', {}, { Prefer: 'wait=30' })).status, 201);
+  assert.equal((await admin.post('/api/container/remove')).status, 200);
+}
+
+let failed;
+
+/** A test without which the following ones make no sense: when one fails, the rest of the story is left out. */
+function step(name, body) {
+  test(name, async (t) => {
+    if (failed) return t.skip(`because "${failed}" failed`);
+    try {
+      return await body(t);
+    } catch (error) {
+      failed ??= name;
+      throw error;
+    }
+  });
+}
 
 async function shot(page, name) {
   // A button that is just changing its colours would be shown in neither.
@@ -100,7 +127,7 @@ async function typeInTerminal(page, line, arrived) {
 }
 
 describe('a day at the desktop', () => {
-  test('a person signs in by clicking', async () => {
+  step('a person signs in by clicking', async () => {
     portal = await student.page();
     await portal.goto(`${gateway.origin}/`);
     await looks(portal, 'sign-in');
@@ -115,7 +142,7 @@ describe('a day at the desktop', () => {
     await looks(portal, 'start-page');
   });
 
-  test('a start leads over the waiting page to the picture, without another click', async () => {
+  step('a start leads over the waiting page to the picture, without another click', async () => {
     const begun = performance.now();
     let waited = false;
     portal.on('response', (response) => {
@@ -134,17 +161,17 @@ describe('a day at the desktop', () => {
     container = (await runningContainer()).id;
   });
 
-  test('the picture arrives through the desktop’s own path', async () => {
+  step('the picture arrives through the desktop’s own path', async () => {
     const socket = await openDesktop(desktop);
     assert.equal(socket.url, `wss://${new URL(gateway.origin).host}/desktop/${id}/websockify`);
   });
 
-  test('the client’s own messages go away by themselves', async () => {
+  step('the client’s own messages go away by themselves', async () => {
     const open = () => desktop.locator('#noVNC_status.noVNC_open, #noVNC_control_bar.noVNC_open').count();
     await until('nothing covers the picture', async () => (await open()) === 0);
   });
 
-  test('what is typed into the terminal happens in the container', async () => {
+  step('what is typed into the terminal happens in the container', async () => {
     await typeInTerminal(
       desktop,
       `echo ${token} > token.txt; cat /etc/os-release`,
@@ -160,7 +187,7 @@ describe('a day at the desktop', () => {
     }
   });
 
-  test('the use of the desktop is recorded', async () => {
+  step('the use of the desktop is recorded', async () => {
     const client = Client.bearer(gateway.origin, await student.secret());
     const lastAccessed = async () => (await client.list()).find((row) => row.id === id).last_accessed;
     const earlier = await lastAccessed();
@@ -176,7 +203,7 @@ describe('a day at the desktop', () => {
     );
   });
 
-  test('the start page shows the running desktop and opens it', async () => {
+  step('the start page shows the running desktop and opens it', async () => {
     portal = await student.page();
     await portal.goto(`${gateway.origin}/`);
     const card = portal.getByTestId('card');
@@ -188,7 +215,7 @@ describe('a day at the desktop', () => {
 });
 
 describe('what others get to see', () => {
-  test('somebody else’s desktop does not exist', async () => {
+  step('somebody else’s desktop does not exist', async () => {
     teacher = await Person.arrive(browser, gateway.origin);
     const page = await teacher.signIn('teacher');
     const [foreign, missing] = [`/desktop/${id}/`, `/desktop/${randomUUID()}/`];
@@ -207,7 +234,7 @@ describe('what others get to see', () => {
     }
   });
 
-  test('a stranger is led to the login and back', async () => {
+  step('a stranger is led to the login and back', async () => {
     const stranger = await Person.arrive(browser, gateway.origin);
     const answer = await request(`${gateway.origin}/desktop/${id}/`, { headers: { Accept: 'text/html' } });
     assert.equal(answer.status, 302);
@@ -223,7 +250,7 @@ describe('what others get to see', () => {
     await stranger.context.close();
   });
 
-  test('a German browser gets German pages', async () => {
+  step('a German browser gets German pages', async () => {
     const german = await Person.arrive(browser, gateway.origin, { locale: 'de-DE' });
     const page = await german.page();
     await page.goto(`${gateway.origin}/`);
@@ -233,7 +260,7 @@ describe('what others get to see', () => {
     await german.context.close();
   });
 
-  test('a script in the desktop reaches nothing of the portal', async () => {
+  step('a script in the desktop reaches nothing of the portal', async () => {
     const page = await student.page();
     await page.goto(`${gateway.origin}/desktop/${id}/`);
     await page.waitForURL(/\?path=/);
@@ -271,7 +298,7 @@ describe('what others get to see', () => {
 });
 
 describe('the end of the day', () => {
-  test('a stop in one tab cuts the desktop in another at once', async () => {
+  step('a stop in one tab cuts the desktop in another at once', async () => {
     const socket = await openDesktop(desktop);
     const begun = performance.now();
     await portal.getByTestId('stop').click();
@@ -280,14 +307,14 @@ describe('the end of the day', () => {
     await portal.locator('[data-testid=card][data-status=stopped]').waitFor();
     const states = (await gateway.installation.containers()).map(({ state }) => state);
     assert.deepEqual(states, ['exited']);
-    assert.equal(await portal.getByTestId('error').isVisible(), false, 'a stop that succeeds is not called a failure');
+    complaint = await portal.getByTestId('error').innerText();
     assert.ok(!student.openSocket(desktop), 'no new WebSocket reached the stopped desktop');
     await looks(portal, 'start-page-stopped');
     await shot(desktop, 'desktop-after-stop');
     await desktop.close();
   });
 
-  test('the next desktop has the same home', async () => {
+  step('the next desktop has the same home', async () => {
     await portal.getByTestId('start').click();
     desktop = portal;
     await student.followToPicture(desktop, START_MS);
@@ -297,7 +324,7 @@ describe('the end of the day', () => {
     assert.equal(await fileIn(container, `${HOME}/token.txt`), token);
   });
 
-  test('signing out cuts the desktop and ends the session everywhere', async () => {
+  step('signing out cuts the desktop and ends the session everywhere', async () => {
     const socket = await openDesktop(desktop);
     const secret = await student.secret();
     portal = await student.page();
@@ -319,12 +346,16 @@ describe('the end of the day', () => {
     await desktop.close();
   });
 
-  test('the provider has forgotten the person too', async () => {
+  step('the provider has forgotten the person too', async () => {
     await portal.getByTestId('sign-in').click();
     await portal.getByTestId('account-student').waitFor();
     await portal.getByTestId('account-student').click();
     await portal.waitForURL(`${gateway.origin}/`);
     await portal.getByTestId('sign-out').waitFor();
+  });
+
+  test('a stop that succeeds is not called a failure', () => {
+    assert.equal(complaint, '');
   });
 
   test('our pages broke neither their policy nor a script', () => {

@@ -283,6 +283,9 @@ async fn events_tell_of_each_change_of_ones_own_desktops() {
     setting.pupil.post("/api/container/stop", "").await;
     assert_eq!(status(next(&mut events).await), "stopping");
     assert_eq!(status(next(&mut events).await), "stopped");
+    setting.pupil.post("/api/container/remove", "").await;
+    let removed = next(&mut events).await.unwrap().into_text().unwrap();
+    assert!(removed.contains("\"type\":\"removed\""), "{removed}");
     setting.pupil.send(Method::POST, "/logout", &[], "").await;
     assert!(matches!(
         next(&mut events).await,

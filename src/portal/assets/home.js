@@ -5,6 +5,7 @@ const POLL_AFTER_FAILURE_MS = 10000;
 const FAILURES_UNTIL_NOTICE = 2;
 const READ_TIMEOUT_MS = 15000;
 const ACTION_TIMEOUT_MS = 60000;
+const RETRY_MS = [300, 1000];
 
 // The same rules as in pages.rs.
 const STARTABLE = new Set(['', 'stopped', 'error']);
@@ -49,10 +50,26 @@ async function ask(path, options = {}, timeout = READ_TIMEOUT_MS) {
   return body;
 }
 
+/**
+ * Asks again when the connection broke: every action may be repeated, and on the engine's own machine a browser
+ * drops its connections whenever a container comes or goes.
+ */
+async function insist(action) {
+  for (const pause of RETRY_MS) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return action();
+}
+
 function post(path, body) {
   if (!token) throw new Problem(text('reload'));
   const headers = { 'Content-Type': 'application/json', 'X-CSRF-Token': token };
-  return ask(path, { method: 'POST', headers, body: JSON.stringify(body) }, ACTION_TIMEOUT_MS);
+  return insist(() => ask(path, { method: 'POST', headers, body: JSON.stringify(body) }, ACTION_TIMEOUT_MS));
 }
 
 function showError(lead, error) {

@@ -28,8 +28,7 @@ let clock;
 /** The step of a start that a status stands for; the last one is waiting for the picture. */
 function stepOf(status, engineStatus) {
   if (status === 'queued') return 0;
-  if (status === 'creating') return 1;
-  if (status === 'starting' && engineStatus !== 'running') return 2;
+  if (status === 'creating' && engineStatus !== 'running') return engineStatus === 'created' ? 2 : 1;
   return 3;
 }
 

@@ -113,7 +113,8 @@ export class Person {
     return until(
       what,
       async () => {
-        if (performance.now() - (this.broken.get(page) ?? Infinity) > PATIENCE_MS) {
+        const failed = page.url().startsWith('chrome-error:');
+        if (failed || performance.now() - (this.broken.get(page) ?? Infinity) > PATIENCE_MS) {
           this.broken.delete(page);
           this.reloads += 1;
           await page.reload();

@@ -75,7 +75,8 @@ export async function signIn(origin, username) {
   const step = async (url, options = {}) => {
     const cookies = [...jar.values()].filter((cookie) => cookie.origin === new URL(url).origin);
     const header = cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
-    const answer = await request(url, { ...options, headers: { ...options.headers, ...(header && { Cookie: header }) } });
+    const headers = { ...options.headers, ...(header && { Cookie: header }) };
+    const answer = await request(url, { ...options, headers });
     for (const set of answer.headers['set-cookie'] ?? []) {
       const [, name, value] = set.match(/^([^=]+)=([^;]*)/);
       jar.set(`${new URL(url).origin} ${name}`, { origin: new URL(url).origin, name, value });
