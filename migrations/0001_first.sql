@@ -11,6 +11,7 @@ CREATE TABLE users (
     issuer     TEXT NOT NULL,
     subject    TEXT NOT NULL,
     username   TEXT NOT NULL,
+    name       TEXT,
     email      TEXT,
     role       TEXT NOT NULL,
     groups     TEXT NOT NULL,

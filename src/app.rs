@@ -199,7 +199,7 @@ impl App {
         );
         gateway.desktops.spawn_reconciler();
         tracing::info!(
-            listen = ?listener.local_addr().ok(),
+            listen = %server.listen,
             public_url = %server.public_url,
             database = gateway.database.kind(),
             "listening"

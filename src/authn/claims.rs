@@ -32,14 +32,15 @@ pub fn identity(
         (!text.is_empty()).then(|| text.to_owned())
     };
     let groups = groups(claims);
-    let email = text("email");
+    let (name, email) = (text("name"), text("email"));
     let username = text("preferred_username")
-        .or_else(|| text("name"))
+        .or_else(|| name.clone())
         .or_else(|| email.clone());
     Identity {
         issuer: issuer.to_owned(),
         subject: subject.to_owned(),
         username: username.unwrap_or_else(|| subject.to_owned()),
+        name,
         email,
         role: role(&groups, names),
         groups,

@@ -33,6 +33,8 @@ use crate::request::BoxError;
 
 /// How long discovery and keys are believed before they are fetched again.
 const METADATA_LIFETIME: Duration = Duration::from_secs(600);
+/// `state` with which the provider sends a person back after logout.
+pub const SIGNED_OUT: &str = "signed-out";
 /// How far the provider's clock may be off.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
@@ -340,6 +342,8 @@ impl Oidc {
             let token: openidconnect::core::CoreIdToken = token;
             request = request.set_id_token_hint(&token);
         }
+        // The provider gives it back, so that the start page knows where the person comes from.
+        request = request.set_state(CsrfToken::new(SIGNED_OUT.to_owned()));
         Some(request.http_get_url())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::{DesktopError, Desktops};
+use crate::engine::spec::network_name;
 use crate::engine::{Container, ContainerState};
 use crate::model::desktop::{Desktop, State};
 use crate::store::containers::Change;
@@ -190,7 +191,7 @@ impl Desktops {
     async fn reconcile_forever(&self) {
         let mut healthy = true;
         loop {
-            match self.reconcile().await {
+            match self.prepare_and_reconcile().await {
                 Ok(_) if healthy => {}
                 Ok(_) => {
                     healthy = true;
@@ -207,6 +208,15 @@ impl Desktops {
             // Either the timer or an event that may have changed something; both lead to a full pass.
             let _ = tokio::time::timeout(pause, self.next_end()).await;
         }
+    }
+
+    /// Makes the network of the desktops well before the first start: a network that appears makes
+    /// browsers on the same machine drop their connections.
+    async fn prepare_and_reconcile(&self) -> Result<Report, DesktopError> {
+        let parts = &self.inner.parts;
+        let network = network_name(&parts.instance);
+        parts.engine.prepare(&network, &parts.instance).await?;
+        self.reconcile().await
     }
 
     /// Returns when a container of ours has ended behind our back.

@@ -36,6 +36,8 @@ impl Desktops {
         id: DesktopId,
         reason: Option<&'static str>,
     ) -> Result<Desktop, DesktopError> {
+        // The reconciler leaves it alone meanwhile. A start that has it in hand is overtaken.
+        let _in_hand = self.take_in_hand(id);
         let change = || RowChange {
             reason,
             ..RowChange::default()

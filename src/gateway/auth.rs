@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Gateway;
 use crate::authn::cookies::Cookies;
+use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::CSRF_HEADER;
 use crate::authn::session::Session;
 use crate::authn::{Authenticated, AuthnError};
@@ -19,7 +20,7 @@ use crate::telemetry::ErrorChain;
 /// Largest logout form that is read, bytes.
 const MAX_FORM: usize = 4 * 1024;
 
-fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs
         .find(|(key, _)| key == name)
@@ -71,6 +72,7 @@ impl Gateway {
             "user": {
                 "id": user.id,
                 "username": user.identity.username,
+                "name": user.identity.name,
                 "email": user.identity.email,
                 "role": user.identity.role,
                 "groups": user.identity.groups,
@@ -95,7 +97,7 @@ impl Gateway {
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => None,
             Err(error) => return Err(error.into()),
         };
-        let to = provider.map_or_else(|| "/".to_owned(), String::from);
+        let to = provider.map_or_else(|| format!("/?state={SIGNED_OUT}"), String::from);
         let mut response = if context.wants_page {
             redirect(StatusCode::SEE_OTHER, &to)
         } else {

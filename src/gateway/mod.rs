@@ -47,7 +47,7 @@ impl Gateway {
     /// Answers one request, whatever happens.
     pub async fn handle(&self, connection: ConnectionInfo, request: Request) -> Response {
         let begun = Instant::now();
-        let context = RequestContext::new(connection, request.headers());
+        let context = RequestContext::new(connection, &request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (route, outcome) = match Route::parse(&method, &path) {
             Ok(route) => (route.as_str(), self.answer(&context, route, request).await),

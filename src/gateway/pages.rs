@@ -8,7 +8,9 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::Gateway;
+use super::auth::query_value;
 use crate::authn::AuthnError;
+use crate::authn::oidc::SIGNED_OUT;
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
@@ -111,7 +113,8 @@ impl Gateway {
                     lang: context.lang,
                     return_to: "/",
                     provider: &self.authenticator.provider_name(),
-                    signed_out: false,
+                    signed_out: query_value(request.uri().query(), "state").as_deref()
+                        == Some(SIGNED_OUT),
                 };
                 return Ok(html(StatusCode::OK, portal::sign_in(&page)));
             }
@@ -124,7 +127,7 @@ impl Gateway {
         let cards = cards(&self.desktops, user).await?;
         let page = Home {
             lang: context.lang,
-            user_name: &user.identity.username,
+            user_name: user.identity.display_name(),
             role: user.identity.role.as_str(),
             csrf_token: token.as_deref(),
             cards: &cards,

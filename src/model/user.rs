@@ -47,12 +47,22 @@ pub struct Identity {
     pub subject: String,
     /// What to call the person.
     pub username: String,
+    /// Full name, where the provider gives one.
+    pub name: Option<String>,
     /// Mail address, where the provider gives one.
     pub email: Option<String>,
     /// From the configured group and role names.
     pub role: Role,
     /// Groups and roles as flat names.
     pub groups: Vec<String>,
+}
+
+impl Identity {
+    /// How to address the person.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.username)
+    }
 }
 
 /// A user as stored.

@@ -7,7 +7,8 @@ pub mod lang;
 use std::net::SocketAddr;
 
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap};
+use hyper::Version;
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE};
 
 use crate::model::id::RequestId;
 use lang::Lang;
@@ -31,6 +32,8 @@ pub struct ConnectionInfo {
 pub struct RequestContext {
     /// Names this request in logs and in answers.
     pub id: RequestId,
+    /// The version of HTTP that the browser speaks.
+    pub version: Version,
     /// Who asks.
     pub client: SocketAddr,
     /// The language to answer a person in.
@@ -42,10 +45,12 @@ pub struct RequestContext {
 impl RequestContext {
     /// Reads the facts from the connection and the head of the request.
     #[must_use]
-    pub fn new(connection: ConnectionInfo, headers: &HeaderMap) -> Self {
+    pub fn new<B>(connection: ConnectionInfo, request: &hyper::Request<B>) -> Self {
+        let headers = request.headers();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             id: RequestId::random(),
+            version: request.version(),
             client: connection.peer,
             lang: Lang::from_accept_language(text(ACCEPT_LANGUAGE)),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),

@@ -65,6 +65,11 @@ impl ErrorPage<'_> {
         Some(Action { href, label })
     }
 
+    /// The detail is written in English; on a German page it would only repeat the advice.
+    fn shows_detail(&self) -> bool {
+        self.lang == Lang::En && !self.detail.is_empty()
+    }
+
     /// The heading and the advice: by code where a code says more than its status.
     fn words(&self) -> (&'static str, &'static str) {
         let (de, en) = sign_in_words(self.code).unwrap_or_else(|| status_words(self.status));

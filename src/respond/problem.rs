@@ -1,8 +1,8 @@
 //! Writes an error: as a page for people, as `application/problem+json` (RFC 9457) for everybody else;
 //! and logs it, once, here.
 
-use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{StatusCode, Version};
 use serde_json::json;
 
 use super::error::{HttpError, Row};
@@ -28,6 +28,10 @@ pub fn respond(error: &HttpError, context: &RequestContext) -> Response {
     match error {
         HttpError::Method(allowed) => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        // The rest of the body is not read, so the connection cannot be used again (RFC 9112 section 9.6).
+        HttpError::BodyTooLarge if context.version < Version::HTTP_2 => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         HttpError::CookiesTooLarge => {
             let name = HeaderName::from_static("clear-site-data");

@@ -17,10 +17,10 @@ impl Database {
         let groups = serde_json::json!(identity.groups).to_string();
         let id: String = on_pool!(self, |pool| {
             sqlx::query(
-                "INSERT INTO users (id, issuer, subject, username, email, role, groups, created_at, last_login)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+                "INSERT INTO users (id, issuer, subject, username, name, email, role, groups, created_at, last_login)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
                  ON CONFLICT (issuer, subject) DO UPDATE SET
-                     username = excluded.username, email = excluded.email, role = excluded.role,
+                     username = excluded.username, name = excluded.name, email = excluded.email, role = excluded.role,
                      groups = excluded.groups, last_login = excluded.last_login
                  RETURNING id",
             )
@@ -28,6 +28,7 @@ impl Database {
             .bind(&identity.issuer)
             .bind(&identity.subject)
             .bind(&identity.username)
+            .bind(identity.name.as_deref())
             .bind(identity.email.as_deref())
             .bind(identity.role.as_str())
             .bind(groups)
@@ -47,7 +48,7 @@ impl Database {
 }
 
 /// The columns of `users` as [`user_from`] reads them, for statements that join the table.
-pub(super) const USER_COLUMNS: &str = "users.id AS user_key, users.issuer, users.subject, users.username, users.email, users.role, users.groups";
+pub(super) const USER_COLUMNS: &str = "users.id AS user_key, users.issuer, users.subject, users.username, users.name, users.email, users.role, users.groups";
 
 /// Text columns of a joined user, read by name.
 pub(super) fn user_from(
@@ -65,6 +66,7 @@ pub(super) fn user_from(
             issuer: required("issuer")?,
             subject: required("subject")?,
             username: required("username")?,
+            name: text("name")?,
             email: text("email")?,
             role: Role::from_word(&required("role")?),
             groups: serde_json::from_str(&groups)

@@ -31,7 +31,6 @@ const token = randomBytes(8).toString('hex');
 
 before(async () => {
   gateway = await Gateway.start('journey');
-  await makeNetwork();
   browser = await launch();
   student = await Person.arrive(browser, gateway.origin);
 });
@@ -45,16 +44,6 @@ after(async () => {
   await browser?.close();
   await gateway?.clear();
 });
-
-/**
- * Lets somebody else start and remove a desktop, so that the network of all desktops is there before the browser is:
- * Chromium takes its appearance for a change of this machine's network and breaks off the page that is just loading.
- */
-async function makeNetwork() {
-  const admin = Client.bearer(gateway.origin, await signIn(gateway.origin, 'admin'));
-  assert.equal((await admin.post('/api/container/start', {}, { Prefer: 'wait=30' })).status, 201);
-  assert.equal((await admin.post('/api/container/remove')).status, 200);
-}
 
 let failed;
 
@@ -138,7 +127,7 @@ describe('a day at the desktop', () => {
     await portal.getByTestId('account-student').click();
     await portal.waitForURL(`${gateway.origin}/`);
     await portal.getByTestId('start').waitFor();
-    assert.match(await portal.locator('h1').innerText(), /student/);
+    assert.match(await portal.locator('h1').innerText(), /Mia Schneider/);
     await looks(portal, 'start-page');
   });
 
@@ -310,6 +299,7 @@ describe('the end of the day', () => {
     complaint = await portal.getByTestId('error').innerText();
     assert.ok(!student.openSocket(desktop), 'no new WebSocket reached the stopped desktop');
     await looks(portal, 'start-page-stopped');
+    await desktop.locator('[data-testid=waiting][data-status=stopped]').waitFor();
     await shot(desktop, 'desktop-after-stop');
     await desktop.close();
   });

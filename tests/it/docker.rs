@@ -72,6 +72,7 @@ impl Real {
             issuer: "https://id.test".into(),
             subject: name.into(),
             username: name.into(),
+            name: None,
             email: None,
             role: Role::Student,
             groups: Vec::new(),

@@ -23,6 +23,7 @@ fn identity(subject: &str) -> Identity {
         issuer: "https://id.test".into(),
         subject: subject.into(),
         username: format!("name of {subject}"),
+        name: Some("Ünique Näme".into()),
         email: Some("mail@example.test".into()),
         role: Role::Teacher,
         groups: vec!["klasse.8a".into(), "Ümläut \"quoted\"".into()],

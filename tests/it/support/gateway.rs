@@ -147,6 +147,7 @@ impl TestGateway {
             issuer: "https://id.test".into(),
             subject: name.into(),
             username: name.into(),
+            name: None,
             email: None,
             role: Role::Student,
             groups: Vec::new(),
