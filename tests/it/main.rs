@@ -16,3 +16,4 @@ mod login;
 mod proxy;
 mod store;
 mod websocket;
+mod wire;
