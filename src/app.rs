@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::StatusCode;
+
 use crate::api::Api;
 use crate::authn::cookies::Cookies;
 use crate::authn::http_client::TrustError;
@@ -19,8 +21,9 @@ use crate::desktop::{self, Desktops, activity, reaper};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
-use crate::proxy::Proxy;
-use crate::request::{ConnectionInfo, Request, Response};
+use crate::proxy::{self, Proxy};
+use crate::request::{ConnectionInfo, Request, Response, body};
+use crate::respond;
 use crate::server::certificate::{self, Certificate, CertificateError};
 use crate::server::listener::Listener;
 use crate::server::tls::Acceptor;
@@ -28,6 +31,7 @@ use crate::server::{self, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
+use crate::telemetry::metrics::Metrics;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,8 @@ pub struct Core {
     pub sessions: Sessions,
     /// Background work.
     pub tasks: Tasks,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 impl Core {
@@ -73,7 +79,7 @@ impl Core {
         engine: Arc<dyn Engine>,
     ) -> Result<Self, AppError> {
         let database = Database::open(&config.database).await?;
-        let tasks = Tasks::new();
+        let (tasks, metrics) = (Tasks::new(), Metrics::default());
         let instance = match &config.desktops.instance {
             Some(name) => name.clone(),
             None => database.instance().await?,
@@ -86,6 +92,7 @@ impl Core {
             config: config.desktops.clone(),
             instance,
             passwords: Passwords::new(&config.secret_key, config.desktops.password.clone()),
+            metrics: metrics.clone(),
         });
         let sessions = Sessions::new(database.clone(), clock, config.sessions);
         Ok(Self {
@@ -93,6 +100,7 @@ impl Core {
             desktops,
             sessions,
             tasks,
+            metrics,
         })
     }
 }
@@ -132,15 +140,17 @@ impl App {
             desktops,
             sessions,
             tasks,
+            metrics,
         } = core;
         let server = config.server;
         let origin = OriginGuard::new(server.public_url.clone(), &config.secret_key);
-        let proxy = Proxy::new(
-            desktops.dialer().clone(),
-            tasks.clone(),
-            clock.clone(),
-            origin.origin(),
-        );
+        let parts = proxy::Parts {
+            dialer: desktops.dialer().clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let proxy = Proxy::new(parts, origin.origin());
         let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());
         let acceptor = acceptor(&server)?;
         let listener = Listener::bind(server.listen)
@@ -160,6 +170,7 @@ impl App {
             api,
             database,
             tasks,
+            metrics,
             on_logout: config.sessions.on_logout,
         };
         Ok(Self {
@@ -210,6 +221,7 @@ impl App {
             gateway.clone(),
             &tasks,
         );
+        spawn_metrics(server.metrics, &gateway);
         stop.await;
         tracing::info!(drain_seconds = server.drain.as_secs(), "stopping");
         let drained = tasks.stop(server.drain).await;
@@ -219,6 +231,30 @@ impl App {
         }
         gateway.database.close().await;
         tracing::info!(drained, "stopped");
+    }
+}
+
+/// Answers `/metrics` on its own address. A gateway goes on without it: its people matter more.
+fn spawn_metrics(address: Option<SocketAddr>, gateway: &Gateway) {
+    let Some(address) = address else { return };
+    match Listener::bind(address) {
+        Ok(listener) => {
+            let endpoint = Arc::new(MetricsEndpoint(gateway.metrics.clone()));
+            server::spawn(listener, None, endpoint, &gateway.tasks);
+        }
+        Err(error) => tracing::warn!(%address, %error, "metrics cannot be served"),
+    }
+}
+
+struct MetricsEndpoint(Metrics);
+
+impl Handler for MetricsEndpoint {
+    async fn handle(&self, _: ConnectionInfo, request: Request) -> Response {
+        if request.uri().path() != "/metrics" {
+            return respond::content(StatusCode::NOT_FOUND, "text/plain", body::empty());
+        }
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        respond::content(StatusCode::OK, content_type, body::full(self.0.encode()))
     }
 }
 

@@ -44,12 +44,14 @@ pub struct Config {
 /// Sockets, TLS and deadlines of the front door.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The one origin that browsers see; scheme https, no path.
+    /// The one origin that browsers see; scheme https (http for this machine only), no path.
     pub public_url: Url,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
+    /// Where `/metrics` is, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// How long a stop waits for requests and tunnels.
     pub drain: Duration,
 }

@@ -156,7 +156,8 @@ impl Reader {
             (None, Some(_)) => "DOCKER_HOST_URL",
             _ => "PUBLIC_URL",
         };
-        let expected = "https://host or https://host:port, without a path";
+        let expected =
+            "https://host or https://host:port, without a path (http:// for localhost only)";
         self.required(key, expected);
         let set = self.text(key).is_some();
         let public_url = if set {
@@ -176,10 +177,14 @@ impl Reader {
                 "a file that exists together with TLS_KEY, or neither of them",
             );
         }
-        self.address("METRICS_LISTEN");
         self.address("HTTP_LISTEN");
         self.on_off("PROXY_PROTOCOL");
+        let metrics = match self.text("METRICS_LISTEN").as_deref() {
+            Some("off") => None,
+            _ => self.address("METRICS_LISTEN"),
+        };
         ServerConfig {
+            metrics,
             public_url: public_url.unwrap_or_else(placeholder_url),
             listen: self
                 .address("LISTEN")
@@ -379,7 +384,10 @@ fn public_url(text: &str) -> Option<Url> {
     let url: Url = text.parse().ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let nobody = url.username().is_empty() && url.password().is_none();
-    (url.scheme() == "https" && url.has_host() && bare && nobody).then_some(url)
+    // Browsers treat this machine as safe without TLS; anywhere else our cookies would not work.
+    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
+    (safe && url.has_host() && bare && nobody).then_some(url)
 }
 
 fn placeholder_url() -> Url {
@@ -455,6 +463,18 @@ mod tests {
             assert!(keys.contains(&key), "{key} is missing in {error}");
         }
         assert!(!error.to_string().contains("hunter"), "{error}");
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        let with = |url: &'static str| {
+            let mut pairs = GOOD.to_vec();
+            pairs[0] = ("PUBLIC_URL", url);
+            resolve(&pairs).is_ok()
+        };
+        assert!(with("http://localhost:8080") && with("http://127.0.0.1:8080"));
+        assert!(!with("http://desk.example") && !with("http://localhost.evil.example"));
+        assert!(!with("ftp://localhost") && !with("https://a:b@desk.example"));
     }
 
     #[test]

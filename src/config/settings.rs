@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "METRICS_LISTEN",
         Some("127.0.0.1:9100"),
-        "Address of /metrics",
+        "Address of /metrics, or off",
     ),
     plain(
         "TLS",
@@ -199,7 +199,6 @@ pub const SETTINGS: &[Setting] = &[
 /// Settings that are read and checked by a later version; setting one is said in the log.
 pub const WITHOUT_EFFECT: &[&str] = &[
     "HTTP_LISTEN",
-    "METRICS_LISTEN",
     "TRUSTED_PROXIES",
     "PROXY_PROTOCOL",
     "DESKTOP_ORIGIN",

@@ -87,17 +87,21 @@ impl Desktops {
     async fn launch(&self, desktop: Desktop) {
         let id = desktop.id;
         match self.try_launch(desktop).await {
-            Ok(seconds) => tracing::info!(desktop = %id, seconds, "desktop running"),
+            Ok(took) => {
+                self.inner.parts.metrics.started(took);
+                tracing::info!(desktop = %id, seconds = took.as_secs_f64(), "desktop running");
+            }
             Err(LaunchError::Overtaken) => tracing::info!(desktop = %id, "start overtaken"),
             Err(error) => {
+                self.inner.parts.metrics.start_failed();
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), "start failed");
                 self.fail(id, error.public()).await;
             }
         }
     }
 
-    /// Returns the seconds from the request to the first answer.
-    async fn try_launch(&self, mut desktop: Desktop) -> Result<f64, LaunchError> {
+    /// Returns the time from the request to the first answer.
+    async fn try_launch(&self, mut desktop: Desktop) -> Result<Duration, LaunchError> {
         let template = self
             .template(&desktop.template)
             .ok_or(LaunchError::TemplateGone)?
@@ -150,11 +154,10 @@ impl Desktops {
         };
         self.step(&mut desktop, State::Starting, State::Running, change)
             .await?;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a number of seconds for a log line"
-        )]
-        Ok((now.millis() - desktop.created_at.millis()) as f64 / 1000.0)
+        let took = now.millis() - desktop.created_at.millis();
+        Ok(Duration::from_millis(
+            u64::try_from(took).unwrap_or_default(),
+        ))
     }
 
     /// Moves on from `from`; does nothing when the desktop is past it already (a resumed start).

@@ -30,6 +30,7 @@ use crate::model::user::User;
 use crate::store::containers::Inserted;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
 use directory::{Directory, Entry};
 use password::Passwords;
 use upstream::{Dialer, Upstream};
@@ -90,6 +91,8 @@ pub struct Parts {
     pub instance: String,
     /// Desktop passwords.
     pub passwords: Passwords,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 /// The desktops of one installation. Clones share everything.

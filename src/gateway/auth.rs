@@ -50,7 +50,9 @@ impl Gateway {
         let welcome = self
             .authenticator
             .finish_login(query, request.headers())
-            .await?;
+            .await;
+        self.metrics.login(welcome.is_ok());
+        let welcome = welcome?;
         let mut response = redirect(StatusCode::FOUND, &welcome.return_to);
         add_cookie(&mut response, &Cookies::set_session(&welcome.secret));
         add_cookie(&mut response, &Cookies::clear_login());

@@ -22,6 +22,7 @@ use crate::respond::error::HttpError;
 use crate::respond::{problem, redirect, security};
 use crate::store::Database;
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
 use route::Route;
 
 /// What the gateway is made of.
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub database: Database,
     /// Knows whether a stop has begun.
     pub tasks: Tasks,
+    /// Counts.
+    pub metrics: Metrics,
     /// What a logout does to desktops.
     pub on_logout: OnLogout,
 }
@@ -65,6 +68,7 @@ impl Gateway {
             took: begun.elapsed(),
         };
         access_log::write(entry);
+        self.metrics.request(route, response.status().as_u16());
         response
     }
 

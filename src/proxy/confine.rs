@@ -9,6 +9,9 @@ use crate::model::id::DesktopId;
 #[derive(Clone, Debug)]
 pub struct Confinement {
     origin: String,
+    /// The same for WebSockets: `wss://host`.
+    socket_origin: String,
+    scheme: &'static str,
     host: String,
 }
 
@@ -17,8 +20,15 @@ impl Confinement {
     #[must_use]
     pub fn new(origin: &str) -> Self {
         let host = origin.split_once("//").map_or(origin, |(_, host)| host);
+        let (scheme, sockets) = if origin.starts_with("https:") {
+            ("https", "wss")
+        } else {
+            ("http", "ws")
+        };
         Self {
             origin: origin.to_owned(),
+            socket_origin: format!("{sockets}://{host}"),
+            scheme,
             host: host.to_owned(),
         }
     }
@@ -27,6 +37,12 @@ impl Confinement {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// How browsers reach us: `https`, or `http` on this machine.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// Our origin.
@@ -39,7 +55,7 @@ impl Confinement {
     /// the client needs, and takes pop-ups and top navigation; everything loads from the desktop's path.
     #[must_use]
     pub fn policy(&self, id: DesktopId) -> String {
-        let (origin, host) = (&self.origin, &self.host);
+        let (origin, sockets) = (&self.origin, &self.socket_origin);
         let here = format!("{origin}/desktop/{id}/");
         format!(
             "sandbox allow-scripts allow-same-origin allow-forms allow-pointer-lock allow-downloads allow-modals; \
@@ -49,7 +65,7 @@ impl Confinement {
              img-src {here} data: blob:; \
              font-src {here} data:; \
              media-src {here} data: blob:; \
-             connect-src {here} wss://{host}/desktop/{id}/ data: blob:; \
+             connect-src {here} {sockets}/desktop/{id}/ data: blob:; \
              worker-src {here} blob:; \
              frame-src {here}; \
              manifest-src {here}; \

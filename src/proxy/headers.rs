@@ -77,6 +77,8 @@ pub struct Sender<'a> {
     pub context: &'a RequestContext,
     /// Our host as browsers write it.
     pub host: &'a str,
+    /// How browsers reach us.
+    pub scheme: &'a str,
 }
 
 /// The head of a request to a desktop, with none of the browser's credentials.
@@ -96,7 +98,7 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
     );
     own(
         HeaderName::from_static("x-forwarded-proto"),
-        "https".to_owned(),
+        sender.scheme.to_owned(),
     );
     own(
         HeaderName::from_static("x-forwarded-host"),

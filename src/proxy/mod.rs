@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::desktop::upstream::{DialError, Dialer};
 use crate::request::{Request, RequestContext, Response};
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
 use confine::Confinement;
 use target::{BadTarget, Target};
 
@@ -62,23 +63,44 @@ pub enum ProxyError {
     Http(#[from] http::Error),
 }
 
+/// What a [`Proxy`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Opens connections to desktops.
+    pub dialer: Dialer,
+    /// Runs connections and tunnels.
+    pub tasks: Tasks,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
 /// Carries requests to desktops.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     dialer: Dialer,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
     confinement: Confinement,
 }
 
 impl Proxy {
     /// A proxy for browsers that know us under `origin`.
     #[must_use]
-    pub fn new(dialer: Dialer, tasks: Tasks, clock: Arc<dyn Clock>, origin: &str) -> Self {
+    pub fn new(parts: Parts, origin: &str) -> Self {
+        let Parts {
+            dialer,
+            tasks,
+            clock,
+            metrics,
+        } = parts;
         Self {
             dialer,
             tasks,
             clock,
+            metrics,
             confinement: Confinement::new(origin),
         }
     }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::authz::grant::DesktopGrant;
 use crate::clock::Clock;
 use crate::desktop::upstream::DesktopStream;
+use crate::telemetry::metrics::OpenTunnel;
 
 /// Bytes moved at once, per direction.
 const BUFFER: usize = 16 * 1024;
@@ -28,6 +29,7 @@ pub(super) struct Tunnel {
     /// Bytes that came right behind the desktop's 101.
     pub early: Vec<u8>,
     pub clock: Arc<dyn Clock>,
+    pub metrics: OpenTunnel,
 }
 
 impl Tunnel {
@@ -38,6 +40,7 @@ impl Tunnel {
             desktop,
             early,
             clock,
+            metrics,
         } = self;
         let (mut from_browser, mut to_browser) = tokio::io::split(TokioIo::new(browser));
         let (mut from_desktop, mut to_desktop) = tokio::io::split(desktop);
@@ -45,13 +48,19 @@ impl Tunnel {
         let reason = {
             let upwards = copy(&mut from_browser, &mut to_desktop, |bytes| {
                 up += bytes;
+                metrics.up(bytes);
                 grant.touch(clock.timestamp());
             });
             let downwards = async {
                 to_browser.write_all(&early).await?;
                 to_browser.flush().await?;
                 down += early.len() as u64;
-                copy(&mut from_desktop, &mut to_browser, |bytes| down += bytes).await
+                metrics.down(down);
+                copy(&mut from_desktop, &mut to_browser, |bytes| {
+                    down += bytes;
+                    metrics.down(bytes);
+                })
+                .await
             };
             tokio::pin!(upwards, downwards);
             tokio::select! {

@@ -127,6 +127,7 @@ impl Proxy {
             desktop: stream,
             early,
             clock: self.clock.clone(),
+            metrics: self.metrics.tunnel(),
         };
         self.tasks.spawn("tunnel", async move {
             match browser.await {
@@ -175,7 +176,7 @@ impl Proxy {
             add("Authorization", credentials.to_str().unwrap_or_default());
         }
         add("X-Forwarded-For", &context.client.ip().to_string());
-        add("X-Forwarded-Proto", "https");
+        add("X-Forwarded-Proto", self.confinement.scheme());
         add("X-Forwarded-Host", host);
         if let Some(agent) = agent {
             add("User-Agent", agent);

@@ -65,6 +65,7 @@ impl Proxy {
             grant,
             context,
             host: self.confinement.host(),
+            scheme: self.confinement.scheme(),
         };
         let mut headers = headers::to_desktop(request.headers(), sender);
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,7 @@
 //! How the program speaks to its operator: log set-up, and errors shown with all their causes.
 
+pub mod metrics;
+
 use std::error::Error;
 use std::fmt;
 

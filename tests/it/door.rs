@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::browser::Browser;
 use crate::support::gateway::{PATIENCE, TestGateway};
 
 /// What comes back for these bytes until the connection ends or is idle.
@@ -127,4 +128,32 @@ async fn a_stop_refuses_new_connections_and_ends() {
         .await
         .expect("it ends");
     assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened_on_an_address_of_their_own() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    assert_eq!(
+        pupil.get("/metrics").await.status.as_u16(),
+        404,
+        "not at the front door"
+    );
+    let address = gateway.config.server.metrics.unwrap();
+    let mut operator = Browser::new(address);
+    let metrics = operator.get("/metrics").await;
+    assert_eq!(metrics.status.as_u16(), 200);
+    for line in [
+        "deskgate_desktop_starts_total{outcome=\"running\"} 1",
+        "deskgate_requests_total{route=\"api\",status=\"201\"} 1",
+        "# EOF",
+    ] {
+        assert!(
+            metrics.text().contains(line),
+            "{line} in {}",
+            metrics.text()
+        );
+    }
+    gateway.stop().await;
 }

@@ -8,11 +8,17 @@ use crate::support::gateway::TestGateway;
 /// Snapshots with what differs between two runs replaced.
 fn settings() -> Settings {
     let mut settings = Settings::clone_current();
-    settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
+    settings.add_filter(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "[uuid]",
+    );
     settings.add_filter(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "[time]");
     settings.add_filter(r"deskgate-[0-9a-f]{8}-", "deskgate-[instance]-");
     settings.add_filter(r#""host_port": \d+"#, "\"host_port\": [port]");
-    settings.add_filter(r#"csrf-token" content="[\w-]+""#, "csrf-token\" content=\"[token]\"");
+    settings.add_filter(
+        r#"csrf-token" content="[\w-]+""#,
+        "csrf-token\" content=\"[token]\"",
+    );
     settings
 }
 
@@ -32,9 +38,21 @@ async fn json() {
     snapshot("templates", &pupil.get("/api/templates").await.json());
     gateway.running_desktop(&mut pupil).await;
     snapshot("status", &pupil.get("/api/container/status").await.json());
-    snapshot("unknown_template", &pupil.post("/api/container/start", r#"{"template":"x"}"#).await.json());
-    snapshot("malformed", &pupil.post("/api/container/stop", "[").await.json());
-    snapshot("stranger", &gateway.browser().get("/api/container/list").await.json());
+    snapshot(
+        "unknown_template",
+        &pupil
+            .post("/api/container/start", r#"{"template":"x"}"#)
+            .await
+            .json(),
+    );
+    snapshot(
+        "malformed",
+        &pupil.post("/api/container/stop", "[").await.json(),
+    );
+    snapshot(
+        "stranger",
+        &gateway.browser().get("/api/container/list").await.json(),
+    );
     gateway.stop().await;
 }
 
@@ -42,7 +60,10 @@ async fn json() {
 async fn pages() {
     let gateway = TestGateway::start().await;
     for (lang, name) in [("en", "sign_in_en"), ("de", "sign_in_de")] {
-        let mut browser = gateway.browser().with("accept", "text/html").with("accept-language", lang);
+        let mut browser = gateway
+            .browser()
+            .with("accept", "text/html")
+            .with("accept-language", lang);
         let page = browser.get("/").await.text();
         settings().bind(|| assert_snapshot!(name, page));
     }

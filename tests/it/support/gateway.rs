@@ -97,9 +97,10 @@ impl TestGateway {
             ("ROLE_ADMIN", "ROLE_ADMIN".to_owned()),
             (
                 "PORT_RANGE",
-                format!("{}-{}", own_ports(), own_ports() + 49),
+                format!("{}-{}", own_ports(), own_ports() + 48),
             ),
             ("DRAIN", "1s".to_owned()),
+            ("METRICS_LISTEN", format!("127.0.0.1:{}", own_ports() + 49)),
         ] {
             raw.set(key, value);
         }

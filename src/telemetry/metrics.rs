@@ -1,0 +1,191 @@
+//! The metrics, declared once, in a registry that is passed to whoever counts. Names follow the
+//! Prometheus conventions: base units, `_total` for counters, labels with few values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the start times that are told apart, seconds.
+const START_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabel {
+    direction: &'static str,
+}
+
+/// What is counted; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    logins: Family<OutcomeLabel, Counter>,
+    starts: Family<OutcomeLabel, Counter>,
+    start_seconds: Histogram,
+    tunnels: Gauge,
+    tunnel_bytes: Family<DirectionLabel, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("deskgate");
+        let metrics = Self {
+            registry: Arc::default(),
+            requests: Family::default(),
+            logins: Family::default(),
+            starts: Family::default(),
+            start_seconds: Histogram::new(START_BUCKETS),
+            tunnels: Gauge::default(),
+            tunnel_bytes: Family::default(),
+        };
+        let (requests, logins, starts) = (&metrics.requests, &metrics.logins, &metrics.starts);
+        registry.register("requests", "Requests answered", requests.clone());
+        registry.register("logins", "Logins finished", logins.clone());
+        registry.register("desktop_starts", "Starts of desktops ended", starts.clone());
+        registry.register_with_unit(
+            "desktop_start_duration",
+            "From the request to the desktop's first answer",
+            Unit::Seconds,
+            metrics.start_seconds.clone(),
+        );
+        registry.register(
+            "tunnels",
+            "WebSockets open to desktops",
+            metrics.tunnels.clone(),
+        );
+        registry.register_with_unit(
+            "tunnel",
+            "Carried over WebSockets",
+            Unit::Bytes,
+            metrics.tunnel_bytes.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// A request of this route was answered with this status.
+    pub fn request(&self, route: &'static str, status: u16) {
+        self.requests
+            .get_or_create(&RequestLabels { route, status })
+            .inc();
+    }
+
+    /// A login ended.
+    pub fn login(&self, succeeded: bool) {
+        let outcome = if succeeded { "success" } else { "failure" };
+        self.logins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A start ended in a running desktop.
+    pub fn started(&self, took: Duration) {
+        self.starts
+            .get_or_create(&OutcomeLabel { outcome: "running" })
+            .inc();
+        self.start_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A start ended otherwise.
+    pub fn start_failed(&self) {
+        self.starts
+            .get_or_create(&OutcomeLabel { outcome: "error" })
+            .inc();
+    }
+
+    /// A tunnel is open for as long as the returned value lives.
+    #[must_use]
+    pub fn tunnel(&self) -> OpenTunnel {
+        self.tunnels.inc();
+        let counter = |direction| {
+            self.tunnel_bytes
+                .get_or_create(&DirectionLabel { direction })
+                .clone()
+        };
+        OpenTunnel {
+            tunnels: self.tunnels.clone(),
+            up: counter("to_desktop"),
+            down: counter("to_browser"),
+        }
+    }
+
+    /// All of it as Prometheus reads it (`OpenMetrics` text).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Counts for one tunnel, which its end takes from the number of open ones.
+#[derive(Debug)]
+pub struct OpenTunnel {
+    tunnels: Gauge,
+    up: Counter,
+    down: Counter,
+}
+
+impl OpenTunnel {
+    /// Bytes went to the desktop.
+    pub fn up(&self, bytes: u64) {
+        self.up.inc_by(bytes);
+    }
+
+    /// Bytes went to the browser.
+    pub fn down(&self, bytes: u64) {
+        self.down.inc_by(bytes);
+    }
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.tunnels.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::default();
+        metrics.request("api", 200);
+        metrics.login(false);
+        metrics.started(Duration::from_millis(700));
+        let tunnel = metrics.tunnel();
+        tunnel.up(5);
+        let text = metrics.encode();
+        for line in [
+            "deskgate_requests_total{route=\"api\",status=\"200\"} 1",
+            "deskgate_logins_total{outcome=\"failure\"} 1",
+            "deskgate_desktop_start_duration_seconds_bucket{le=\"1.0\"} 1",
+            "deskgate_tunnels 1",
+            "deskgate_tunnel_bytes_total{direction=\"to_desktop\"} 5",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        drop(tunnel);
+        assert!(metrics.encode().contains("deskgate_tunnels 0"));
+    }
+}
