@@ -72,10 +72,25 @@ docker_answers() {
 our_dockerd() {
     local pid
     pid=$(cat "$DESKGATE_DOCKERD_PID" 2>/dev/null) || return 0
-    # A pid file that outlived its process must not point at somebody else's.
-    if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
-        printf '%s' "$pid"
-    fi
+    runs "$pid" dockerd && printf '%s' "$pid"
+    return 0
+}
+
+# runs PID NAME: whether that process runs that program. A pid file that outlived its process must not point at
+# somebody else's, and a dead process that nobody has waited for still has a name, but no program any more.
+runs() {
+    [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
+}
+
+# Removes the pid files of an engine that was killed: the next one takes them for a running engine's.
+drop_stale_pid_files() {
+    local entry file name pid
+    for entry in "$DESKGATE_DOCKERD_PID dockerd" "/var/run/docker.pid dockerd" \
+        "/var/run/docker/containerd/containerd.pid containerd"; do
+        read -r file name <<<"$entry"
+        pid=$(as_root cat "$file" 2>/dev/null) || continue
+        runs "$pid" "$name" || as_root rm -f "$file"
+    done
 }
 
 # Makes sure that a container engine answers: installs one if there is only a client or nothing at all, and
@@ -101,7 +116,7 @@ ensure_docker() {
     if [ -d /run/systemd/system ]; then
         as_root systemctl start docker
     else
-        [ -n "$(our_dockerd)" ] || as_root rm -f "$DESKGATE_DOCKERD_PID"
+        drop_stale_pid_files
         # A session of its own, so that neither a hang-up nor an interrupt at the terminal reaches the engine.
         # shellcheck disable=SC2016 # The inner shell expands its own arguments.
         as_root sh -c 'PATH="$PATH:/usr/sbin:/sbin" setsid nohup dockerd --pidfile "$1" </dev/null >>"$2" 2>&1 &' \
