@@ -265,17 +265,18 @@ impl Oidc {
             }
         }
         let mut known = claims.additional_claims().0.clone();
-        let mut add = |name: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                known.insert(name.to_owned(), Value::from(value));
-            }
-        };
-        add(
+        put(
+            &mut known,
             "preferred_username",
             claims.preferred_username().map(|name| name.as_str()),
         );
-        add("email", claims.email().map(|email| email.as_str()));
-        add(
+        put(
+            &mut known,
+            "email",
+            claims.email().map(|email| email.as_str()),
+        );
+        put(
+            &mut known,
             "name",
             claims
                 .name()
@@ -306,17 +307,14 @@ impl Oidc {
             .await
             .map_err(|error| unacceptable("its user information", error))?;
         known.extend(info.additional_claims().0.clone());
-        let mut add = |name: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                known.insert(name.to_owned(), Value::from(value));
-            }
-        };
-        add(
+        put(
+            known,
             "preferred_username",
             info.preferred_username().map(|name| name.as_str()),
         );
-        add("email", info.email().map(|email| email.as_str()));
-        add(
+        put(known, "email", info.email().map(|email| email.as_str()));
+        put(
+            known,
             "name",
             info.name()
                 .and_then(|name| name.get(None))
@@ -345,6 +343,13 @@ impl Oidc {
         // The provider gives it back, so that the start page knows where the person comes from.
         request = request.set_state(CsrfToken::new(SIGNED_OUT.to_owned()));
         Some(request.http_get_url())
+    }
+}
+
+/// Adds a claim that is there.
+fn put(claims: &mut Map<String, Value>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        claims.insert(name.to_owned(), Value::from(value));
     }
 }
 

@@ -10,7 +10,6 @@ use super::{DesktopError, Desktops};
 use crate::engine::spec::network_name;
 use crate::engine::{Container, ContainerState};
 use crate::model::desktop::{Desktop, State};
-use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
 
 /// How often rows and containers are compared when nothing happens.
@@ -107,7 +106,7 @@ impl Desktops {
             }
             State::Stopping if !in_hand => {
                 report.stopped += 1;
-                self.finish_stop(row).await?;
+                self.finish_stop(row, row.status_reason.as_deref()).await?;
             }
             _ => {}
         }
@@ -147,23 +146,6 @@ impl Desktops {
             self.fail(row.id, reason).await;
         }
         Ok(true)
-    }
-
-    async fn finish_stop(&self, row: &Desktop) -> Result<(), DesktopError> {
-        self.inner
-            .parts
-            .engine
-            .stop(&row.container_name, Duration::from_secs(10))
-            .await?;
-        let now = self.inner.parts.clock.timestamp();
-        let reason = row.status_reason.as_deref();
-        let change = || Change {
-            reason,
-            stopped_at: Some(now),
-            ..Change::default()
-        };
-        self.move_to(row.id, State::Stopped, change).await?;
-        Ok(())
     }
 
     /// Ends streams of desktops that another gateway has stopped.

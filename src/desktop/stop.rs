@@ -46,20 +46,29 @@ impl Desktops {
         if desktop.status != State::Stopping {
             return Ok(desktop);
         }
-        self.inner
-            .parts
+        let desktop = self.finish_stop(&desktop, reason).await?;
+        tracing::info!(desktop = %id, reason, "desktop stopped");
+        Ok(desktop)
+    }
+
+    /// The second half of a stop: ends the container of a desktop that is `stopping`, and records it.
+    pub(super) async fn finish_stop(
+        &self,
+        desktop: &Desktop,
+        reason: Option<&str>,
+    ) -> Result<Desktop, DesktopError> {
+        let parts = &self.inner.parts;
+        parts
             .engine
             .stop(&desktop.container_name, STOP_GRACE)
             .await?;
-        let now = self.inner.parts.clock.timestamp();
+        let now = parts.clock.timestamp();
         let change = || RowChange {
             reason,
             stopped_at: Some(now),
             ..RowChange::default()
         };
-        let desktop = self.move_to(id, State::Stopped, change).await?;
-        tracing::info!(desktop = %id, reason, "desktop stopped");
-        Ok(desktop)
+        self.move_to(desktop.id, State::Stopped, change).await
     }
 
     /// Stops a desktop, removes its container and forgets it. Its home stays.
