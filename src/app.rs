@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use tokio::runtime::Handle;
 
 use crate::api::Api;
 use crate::authn::cookies::Cookies;
@@ -22,16 +23,23 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
 use crate::proxy::{self, Proxy};
+use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
 use crate::respond;
 use crate::server::certificate::{self, Certificate, CertificateError};
+use crate::server::limits::Limits;
 use crate::server::listener::Listener;
+use crate::server::redirect::Redirect;
 use crate::server::tls::Acceptor;
-use crate::server::{self, Handler};
+use crate::server::workers::Workers;
+use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
 use crate::telemetry::metrics::Metrics;
+
+/// Connections to `/metrics` at the same time.
+const MAX_SCRAPERS: u32 = 16;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +56,12 @@ pub enum AppError {
     /// The socket.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The sockets of systemd.
+    #[error("the inherited sockets cannot be used")]
+    Inherited(#[source] io::Error),
+    /// The threads.
+    #[error("the workers do not start")]
+    Workers(#[source] io::Error),
 }
 
 /// State and desktops without a front door: all that `cleanup` needs, and the base of [`App`].
@@ -108,7 +122,10 @@ impl Core {
 /// A gateway that listens and has not begun to answer.
 pub struct App {
     listener: Listener,
-    acceptor: Option<(Acceptor, Arc<Certificate>)>,
+    redirect: Option<Listener>,
+    door: Door,
+    certificate: Option<Arc<Certificate>>,
+    workers: Workers,
     gateway: Arc<Gateway>,
     server: ServerConfig,
 }
@@ -152,9 +169,15 @@ impl App {
         };
         let proxy = Proxy::new(parts, origin.origin());
         let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());
-        let acceptor = acceptor(&server)?;
-        let listener = Listener::bind(server.listen)
-            .map_err(|error| AppError::Listen(server.listen, error))?;
+        let (acceptor, certificate) = acceptor(&server)?.unzip();
+        let (listener, redirect) = listeners(&server)?;
+        let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
+        let trusted = TrustedProxies::new(server.trusted.clone());
+        let door = Door {
+            acceptor,
+            proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
+            limits: Limits::new(server.max_connections, server.max_connections_per_client),
+        };
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
             clock: clock.clone(),
@@ -172,10 +195,14 @@ impl App {
             tasks,
             metrics,
             on_logout: config.sessions.on_logout,
+            trusted,
         };
         Ok(Self {
             listener,
-            acceptor,
+            redirect,
+            door,
+            certificate,
+            workers,
             gateway: Arc::new(gateway),
             server,
         })
@@ -197,30 +224,34 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
             listener,
-            acceptor,
+            redirect,
+            door,
+            certificate,
+            workers,
             gateway,
             server,
         } = self;
         let tasks = gateway.tasks.clone();
-        spawn_upkeep(
-            &gateway,
-            acceptor
-                .as_ref()
-                .map(|(_, certificate)| certificate.clone()),
-        );
+        spawn_upkeep(&gateway, certificate);
         gateway.desktops.spawn_reconciler();
         tracing::info!(
             listen = %server.listen,
             public_url = %server.public_url,
             database = gateway.database.kind(),
+            workers = server.workers.get(),
+            max_connections = server.max_connections,
+            max_memory_mib = door.limits.memory() / (1024 * 1024),
             "listening"
         );
-        server::spawn(
-            listener,
-            acceptor.map(|(acceptor, _)| acceptor),
-            gateway.clone(),
-            &tasks,
-        );
+        server::spawn(listener, &door, &gateway, (&tasks, workers.handles()));
+        if let Some(listener) = redirect {
+            let handler = Arc::new(Redirect::new(&server.public_url));
+            let door = Door {
+                acceptor: None,
+                ..door
+            };
+            server::spawn(listener, &door, &handler, (&tasks, workers.handles()));
+        }
         spawn_metrics(server.metrics, &gateway);
         stop.await;
         tracing::info!(drain_seconds = server.drain.as_secs(), "stopping");
@@ -230,6 +261,8 @@ impl App {
             tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
         }
         gateway.database.close().await;
+        // Connections to the database and the engine may live on the workers until here.
+        drop(workers);
         tracing::info!(drained, "stopped");
     }
 }
@@ -240,7 +273,9 @@ fn spawn_metrics(address: Option<SocketAddr>, gateway: &Gateway) {
     match Listener::bind(address) {
         Ok(listener) => {
             let endpoint = Arc::new(MetricsEndpoint(gateway.metrics.clone()));
-            server::spawn(listener, None, endpoint, &gateway.tasks);
+            let door = Door::plain(Limits::new(MAX_SCRAPERS, MAX_SCRAPERS));
+            let here = [Handle::current()];
+            server::spawn(listener, &door, &endpoint, (&gateway.tasks, here.iter()));
         }
         Err(error) => tracing::warn!(%address, %error, "metrics cannot be served"),
     }
@@ -256,6 +291,20 @@ impl Handler for MetricsEndpoint {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         respond::content(StatusCode::OK, content_type, body::full(self.0.encode()))
     }
+}
+
+/// The door's socket and that of the redirect: from systemd, in this order, or opened here.
+fn listeners(server: &ServerConfig) -> Result<(Listener, Option<Listener>), AppError> {
+    let bind = |address| Listener::bind(address).map_err(|error| AppError::Listen(address, error));
+    let mut inherited = Listener::inherited()
+        .map_err(AppError::Inherited)?
+        .into_iter();
+    let listener = inherited.next().map_or_else(|| bind(server.listen), Ok)?;
+    let redirect = match server.http_listen {
+        Some(address) => Some(inherited.next().map_or_else(|| bind(address), Ok)?),
+        None => None,
+    };
+    Ok((listener, redirect))
 }
 
 fn acceptor(

@@ -42,6 +42,8 @@ pub mod telemetry;
 
 pub mod tasks;
 
+pub mod stream;
+
 pub mod config;
 
 pub mod clock;

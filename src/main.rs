@@ -10,7 +10,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let raw = cli.raw();
     telemetry::init(&cli.log(&raw));
-    match tokio::runtime::Runtime::new() {
+    // Connections have threads of their own; what is left needs no more than this one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
         Ok(runtime) => runtime.block_on(cli.run(raw)),
         Err(error) => {
             eprintln!("deskgate: the runtime does not start: {error}");

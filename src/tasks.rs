@@ -6,15 +6,20 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+
+/// How long tasks may say goodbye after the drain deadline.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Spawns, names and tracks all tasks of one gateway; clones share the same tracker and tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     soft: CancellationToken,
+    closing: CancellationToken,
     hard: CancellationToken,
 }
 
@@ -34,6 +39,22 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        tokio::spawn(self.tracker.track_future(self.until_hard(name, future)));
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on<F>(&self, runtime: &Handle, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        runtime.spawn(self.tracker.track_future(self.until_hard(name, future)));
+    }
+
+    fn until_hard(
+        &self,
+        name: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let hard = self.hard.clone();
         let span = tracing::debug_span!(parent: None, "task", name);
         let task = async move {
@@ -43,7 +64,7 @@ impl Tasks {
                 () = future => {}
             }
         };
-        tokio::spawn(self.tracker.track_future(task.instrument(span)));
+        task.instrument(span)
     }
 
     /// Runs `tick` every `period` until the soft stop; the first run is one period from now.
@@ -70,7 +91,13 @@ impl Tasks {
         &self.soft
     }
 
-    /// Cancelled when the drain deadline has passed: whatever still runs ends now.
+    /// Cancelled when the drain deadline has passed: whatever still runs says goodbye now.
+    #[must_use]
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// Cancelled [`GOODBYE`] later: whatever still runs is dropped.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
@@ -84,6 +111,9 @@ impl Tasks {
         let drained = tokio::time::timeout(drain, self.tracker.wait())
             .await
             .is_ok();
+        self.closing.cancel();
+        // What has something to say to a peer is over by then, and the rest will never be.
+        let _ = tokio::time::timeout(GOODBYE, self.tracker.wait()).await;
         self.hard.cancel();
         self.tracker.wait().await;
         drained

@@ -39,6 +39,12 @@ impl DesktopGrant {
         self.session.touch(now);
     }
 
+    /// Notes input of a person, which is traffic as well.
+    pub fn input(&self, now: Timestamp) {
+        self.desktop.input(now);
+        self.session.touch(now);
+    }
+
     /// Ends when the desktop stops running.
     pub fn desktop_gone(&self) -> WaitForCancellationFutureOwned {
         self.desktop.gone.clone().cancelled_owned()

@@ -10,12 +10,14 @@ pub mod settings;
 pub mod template;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::model::cidr::Cidr;
 use crate::model::template::Template;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
@@ -48,6 +50,18 @@ pub struct ServerConfig {
     pub public_url: Url,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where plain HTTP is redirected from, if anywhere.
+    pub http_listen: Option<SocketAddr>,
+    /// Threads that serve connections.
+    pub workers: NonZeroUsize,
+    /// Balancers whose forwarding headers are believed.
+    pub trusted: Vec<Cidr>,
+    /// Whether they begin each connection with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Connections at the same time.
+    pub max_connections: u32,
+    /// Connections at the same time from one address.
+    pub max_connections_per_client: u32,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
     /// Where `/metrics` is, if anywhere.

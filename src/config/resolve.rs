@@ -2,6 +2,7 @@
 //! reported at once; a value that could not be read is replaced by a placeholder that nobody ever sees.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::{
     Config, DatabaseConfig, DesktopConfig, EngineConfig, LogConfig, OidcConfig, OnLogout, Reach,
     Secret, ServerConfig, SessionConfig, TlsConfig, parse,
 };
+use crate::model::cidr::Cidr;
 use crate::model::template::Template;
 
 impl Config {
@@ -177,14 +179,26 @@ impl Reader {
                 "a file that exists together with TLS_KEY, or neither of them",
             );
         }
-        self.address("HTTP_LISTEN");
-        self.on_off("PROXY_PROTOCOL");
         let metrics = match self.text("METRICS_LISTEN").as_deref() {
             Some("off") => None,
             _ => self.address("METRICS_LISTEN"),
         };
+        let trusted = self.networks("TRUSTED_PROXIES");
+        let proxy_protocol = self.on_off("PROXY_PROTOCOL");
+        if proxy_protocol && self.text("TRUSTED_PROXIES").is_none() {
+            self.wrong(
+                "PROXY_PROTOCOL",
+                "off, or on together with TRUSTED_PROXIES: only they are believed",
+            );
+        }
         ServerConfig {
             metrics,
+            http_listen: self.address("HTTP_LISTEN"),
+            workers: self.workers(),
+            trusted,
+            proxy_protocol,
+            max_connections: self.count("MAX_CONNECTIONS"),
+            max_connections_per_client: self.count("MAX_CONNECTIONS_PER_CLIENT"),
             public_url: public_url.unwrap_or_else(placeholder_url),
             listen: self
                 .address("LISTEN")
@@ -192,6 +206,38 @@ impl Reader {
             tls,
             drain: self.duration("DRAIN").unwrap_or_default(),
         }
+    }
+
+    /// Threads that serve connections.
+    fn workers(&mut self) -> NonZeroUsize {
+        let expected = "a number of threads between 1 and 256";
+        let said = self.parsed("WORKERS", expected, |text| {
+            let count: NonZeroUsize = text.parse().ok()?;
+            (count.get() <= 256).then_some(count)
+        });
+        said.or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// A comma-separated list of networks; each wrong one is a mistake of its own.
+    fn networks(&mut self, key: &str) -> Vec<Cidr> {
+        let text = self.text(key).unwrap_or_default();
+        let mut networks = Vec::new();
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            match part.parse() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.mistakes.push(Mistake {
+                    key: key.to_owned(),
+                    found: Some(part.to_owned()),
+                    expected: format!("a network such as 10.0.0.0/8 ({error})"),
+                }),
+            }
+        }
+        networks
     }
 
     fn path(&self, key: &str) -> PathBuf {

@@ -71,7 +71,26 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "CIDRs whose forwarding headers are believed, comma-separated",
     ),
-    plain("PROXY_PROTOCOL", Some("off"), "on or off"),
+    plain(
+        "PROXY_PROTOCOL",
+        Some("off"),
+        "on: connections from TRUSTED_PROXIES begin with a PROXY header (v1 or v2)",
+    ),
+    plain(
+        "WORKERS",
+        None,
+        "Threads that serve connections; unset: one for each processor",
+    ),
+    plain(
+        "MAX_CONNECTIONS",
+        Some("20000"),
+        "Connections at the same time, open desktops included",
+    ),
+    plain(
+        "MAX_CONNECTIONS_PER_CLIENT",
+        Some("2000"),
+        "Connections at the same time from one address; a school may share one",
+    ),
     plain(
         "DRAIN",
         Some("30s"),
@@ -198,9 +217,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that are read and checked by a later version; setting one is said in the log.
 pub const WITHOUT_EFFECT: &[&str] = &[
-    "HTTP_LISTEN",
-    "TRUSTED_PROXIES",
-    "PROXY_PROTOCOL",
     "DESKTOP_ORIGIN",
     "IDENTITY_RECHECK",
     "DESKTOP_IDLE_PAUSE",

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::upstream::Upstream;
+use crate::model::desktop::Activity;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct Entry {
     /// Cancelled when it stops running.
     pub gone: CancellationToken,
     last_accessed: AtomicI64,
+    /// Zero: never.
+    last_input: AtomicI64,
     unsaved: AtomicBool,
 }
 
@@ -42,6 +45,7 @@ impl Entry {
             upstream,
             gone: CancellationToken::new(),
             last_accessed: AtomicI64::new(0),
+            last_input: AtomicI64::new(0),
             unsaved: AtomicBool::new(false),
         }
     }
@@ -52,13 +56,21 @@ impl Entry {
         self.unsaved.store(true, Ordering::Release);
     }
 
-    /// The last traffic, if the database has not heard of it.
-    fn take_unsaved(&self) -> Option<(DesktopId, Timestamp)> {
+    /// Notes a key, a pointer or a clipboard of a person, which is traffic as well.
+    pub fn input(&self, now: Timestamp) {
+        self.last_input.store(now.millis(), Ordering::Relaxed);
+        self.touch(now);
+    }
+
+    /// What happened, if the database has not heard of it.
+    fn take_unsaved(&self) -> Option<Activity> {
         self.unsaved.swap(false, Ordering::Acquire).then(|| {
-            (
-                self.id,
-                Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed)),
-            )
+            let input = self.last_input.load(Ordering::Relaxed);
+            Activity {
+                desktop: self.id,
+                accessed: Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed)),
+                input: (input != 0).then(|| Timestamp::from_millis(input)),
+            }
         })
     }
 }
@@ -90,7 +102,7 @@ impl Directory {
     }
 
     /// Removes an entry and ends everything that goes through it. Returns its unsaved activity.
-    pub fn remove(&self, id: DesktopId) -> Option<(DesktopId, Timestamp)> {
+    pub fn remove(&self, id: DesktopId) -> Option<Activity> {
         let entry = self.entries().remove(&id)?;
         entry.gone.cancel();
         entry.take_unsaved()
@@ -104,7 +116,7 @@ impl Directory {
 
     /// Activity that the database has not heard of.
     #[must_use]
-    pub fn take_unsaved(&self) -> Vec<(DesktopId, Timestamp)> {
+    pub fn take_unsaved(&self) -> Vec<Activity> {
         self.entries()
             .values()
             .filter_map(|entry| entry.take_unsaved())

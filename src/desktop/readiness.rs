@@ -8,6 +8,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
 
 use super::upstream::{Dialer, Upstream};
+use crate::stream::Scratch;
 
 /// How long one question may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ pub async fn status(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<
 }
 
 async fn get(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
-    let stream = dialer.dial(upstream).await.ok()?;
+    let stream = dialer.dial(upstream, &Scratch::default()).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(true)
         .handshake(TokioIo::new(stream))

@@ -5,9 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,13 +15,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::config::Secret;
 use crate::model::template::{Auth, Scheme, Template};
+use crate::stream::{ClientStream, DesktopStream, Scratch};
 
 /// How long a desktop may take to accept a connection and finish the TLS handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +76,7 @@ fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
 /// Opens connections to desktops.
 #[derive(Clone)]
 pub struct Dialer {
-    tls: TlsConnector,
+    tls: Arc<ClientConfig>,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -114,91 +110,43 @@ impl Dialer {
         config.resumption = rustls::client::Resumption::disabled();
         config.enable_sni = false;
         Self {
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: Arc::new(config),
         }
     }
 
-    /// A fresh connection, within [`CONNECT_TIMEOUT`].
+    /// A fresh connection that uses these buffers, within [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
     /// The desktop does not accept, does not finish the handshake, or takes too long for either.
-    pub async fn dial(&self, upstream: &Upstream) -> Result<DesktopStream, DialError> {
-        tokio::time::timeout(CONNECT_TIMEOUT, self.connect(upstream))
+    pub async fn dial(
+        &self,
+        upstream: &Upstream,
+        scratch: &Scratch,
+    ) -> Result<DesktopStream, DialError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.connect(upstream, scratch))
             .await
             .map_err(|_| DialError::Timeout)?
     }
 
-    async fn connect(&self, upstream: &Upstream) -> Result<DesktopStream, DialError> {
+    async fn connect(
+        &self,
+        upstream: &Upstream,
+        scratch: &Scratch,
+    ) -> Result<DesktopStream, DialError> {
         let socket = TcpStream::connect(upstream.addr)
             .await
             .map_err(DialError::Connect)?;
         socket.set_nodelay(true).map_err(DialError::Connect)?;
         match upstream.scheme {
-            Scheme::Http => Ok(DesktopStream::Plain(socket)),
+            Scheme::Http => Ok(DesktopStream::plain(socket)),
             Scheme::Https => {
                 let name = ServerName::IpAddress(upstream.addr.ip().into());
-                let stream = self
-                    .tls
-                    .connect(name, socket)
-                    .await
-                    .map_err(DialError::Tls)?;
-                Ok(DesktopStream::Tls(Box::new(stream)))
+                let connecting =
+                    ClientStream::connect(socket, self.tls.clone(), name, scratch.clone());
+                Ok(DesktopStream::tls(
+                    connecting.await.map_err(DialError::Tls)?,
+                ))
             }
-        }
-    }
-}
-
-/// A connection to a desktop. Its end without `close_notify` is an ordinary end of stream.
-#[derive(Debug)]
-pub enum DesktopStream {
-    /// Plain TCP.
-    Plain(TcpStream),
-    /// TLS.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for DesktopStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buf) {
-                // Whoever needs to know whether a body was cut short counts its Content-Length.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Poll::Ready(Ok(()))
-                }
-                other => other,
-            },
-        }
-    }
-}
-
-impl AsyncWrite for DesktopStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn write(entry: Entry<'_>) {
         status,
         took,
     } = entry;
-    let (request, client, status) = (context.id, context.client.ip(), status.as_u16());
+    let (request, client, status) = (context.id, context.client, status.as_u16());
     let ms = took.as_millis();
     if matches!(route, "desktop" | "asset" | "health") && status < 400 {
         tracing::debug!(%request, %client, %method, path, route, status, ms, "request");

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod auth;
+mod extended_connect;
 mod pages;
 pub mod route;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::api::Api;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
@@ -17,6 +19,7 @@ use crate::authz::{self, Access};
 use crate::config::OnLogout;
 use crate::desktop::Desktops;
 use crate::proxy::Proxy;
+use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{problem, redirect, security};
@@ -44,19 +47,35 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// What a logout does to desktops.
     pub on_logout: OnLogout,
+    /// Balancers whose word on the client's address is taken.
+    pub trusted: TrustedProxies,
 }
 
 impl Gateway {
     /// Answers one request, whatever happens.
-    pub async fn handle(&self, connection: ConnectionInfo, request: Request) -> Response {
+    pub async fn handle(&self, connection: ConnectionInfo, mut request: Request) -> Response {
         let begun = Instant::now();
-        let context = RequestContext::new(connection, &request);
+        let context = RequestContext::new(&connection, &self.trusted, &request);
+        let translated = extended_connect::translate(&mut request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let (route, outcome) = match Route::parse(&method, &path) {
+        let websocket = request.headers().contains_key(UPGRADE);
+        let route = match connection.refusals.get() {
+            Some(refusal) => Err(refusal.into()),
+            None => Route::parse(&method, &path),
+        };
+        let (route, outcome) = match route {
             Ok(route) => (route.as_str(), self.answer(&context, route, request).await),
+            Err(error @ HttpError::Refused(_)) => ("none", Err(error)),
             Err(error) => ("none", self.check(&request, false).and(Err(error))),
         };
         let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &context));
+        if translated {
+            extended_connect::translate_back(&mut response);
+        } else if websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The guard reads nothing more after a request for an upgrade.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         security::protect(response.headers_mut());
         security::insist_on_tls(response.headers_mut(), self.authenticator.origin().host());
         let entry = access_log::Entry {
@@ -135,7 +154,7 @@ impl Gateway {
     /// one from anywhere.
     async fn authenticated(&self, request: &Request) -> Result<Authenticated, HttpError> {
         let who = self.authenticator.authenticate(request.headers()).await?;
-        let upgrade = request.headers().contains_key(hyper::header::UPGRADE);
+        let upgrade = request.headers().contains_key(UPGRADE);
         if upgrade && !self.authenticator.origin().is_own(request.headers()) {
             return Err(HttpError::ForeignOrigin);
         }
@@ -154,7 +173,7 @@ impl Gateway {
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
         let page = context.wants_page && request.method().is_safe();
-        if !(not_signed_in && page && !request.headers().contains_key(hyper::header::UPGRADE)) {
+        if !(not_signed_in && page && !request.headers().contains_key(UPGRADE)) {
             return Err(error);
         }
         let back = request

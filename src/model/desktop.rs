@@ -129,6 +129,17 @@ pub struct Desktop {
     pub last_input: Option<Timestamp>,
 }
 
+/// What happened at a desktop since the database last heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Where.
+    pub desktop: DesktopId,
+    /// Last traffic from a browser.
+    pub accessed: Timestamp,
+    /// Last input of a person, if there ever was one.
+    pub input: Option<Timestamp>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

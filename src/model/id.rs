@@ -11,6 +11,13 @@ use uuid::Uuid;
 #[error("not a valid id")]
 pub struct InvalidId;
 
+/// Sixteen random bytes from the operating system.
+#[must_use]
+pub fn nonce() -> [u8; 16] {
+    // Version and variant bits are fixed, which leaves 122 random ones.
+    *Uuid::new_v4().as_bytes()
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

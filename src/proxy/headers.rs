@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::authz::grant::DesktopGrant;
 use crate::request::RequestContext;
+use crate::request::client_addr::forwarded;
 
 /// Request headers that a desktop may see.
 const TO_DESKTOP: [HeaderName; 10] = [
@@ -94,7 +95,7 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
     own(header::HOST, sender.host.to_owned());
     own(
         HeaderName::from_static("x-forwarded-for"),
-        sender.context.client.ip().to_string(),
+        sender.context.client.to_string(),
     );
     own(
         HeaderName::from_static("x-forwarded-proto"),
@@ -103,6 +104,10 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
     own(
         HeaderName::from_static("x-forwarded-host"),
         sender.host.to_owned(),
+    );
+    own(
+        header::FORWARDED,
+        forwarded(sender.context.client, sender.host, sender.scheme),
     );
     if let Some(credentials) = &sender.grant.desktop().upstream.authorization {
         headers.insert(header::AUTHORIZATION, credentials.clone());

@@ -2,8 +2,10 @@
 //! that a [`DesktopGrant`] names. Plain hyper on both sides; a stream after 101 is spliced.
 
 pub mod confine;
+pub mod frames;
 pub mod headers;
 pub mod rewrite;
+pub mod rfb;
 pub mod target;
 mod tunnel;
 mod upgrade;

@@ -1,28 +1,34 @@
-//! A WebSocket after both 101s: bytes from one side to the other, untouched and for as long as it
-//! lasts. Neither side need ever say anything, so there is no idle limit here; what ends a tunnel is
-//! one of its ends, or its grant.
+//! A WebSocket after both answers: bytes from one side to the other, untouched and for as long as it
+//! lasts. Neither side need ever say anything, so there is no idle limit here; what ends a tunnel is one
+//! of its ends, its grant, or the end of the gateway.
+//!
+//! A tunnel owns no buffer. Bytes are decrypted in the worker's memory, looked at as they pass, and
+//! encrypted for the other side from there; only what a slow peer does not take stays in the tunnel.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
+use super::frames::{Frames, close_frame};
+use super::rfb::InputScanner;
 use crate::authz::grant::DesktopGrant;
 use crate::clock::Clock;
-use crate::desktop::upstream::DesktopStream;
+use crate::stream::{DesktopStream, End, Output, Scratch};
 use crate::telemetry::metrics::OpenTunnel;
 
-/// Bytes moved at once, per direction.
-const BUFFER: usize = 16 * 1024;
 /// How long the second direction may go on after the first has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(10);
-/// How long a polite end may take.
-const SHUTDOWN: Duration = Duration::from_secs(1);
+/// How long a goodbye may take: the rest of a frame that is under way, the close frame, the end.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Close codes (RFC 6455 section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+const POLICY_VIOLATION: u16 = 1008;
 
-/// Both ends of a WebSocket, and the right to join them.
+/// The desktop's end of a WebSocket, and the right to join it to a browser's.
 pub(super) struct Tunnel {
     pub grant: DesktopGrant,
     pub desktop: DesktopStream,
@@ -30,75 +36,265 @@ pub(super) struct Tunnel {
     pub early: Vec<u8>,
     pub clock: Arc<dyn Clock>,
     pub metrics: OpenTunnel,
+    pub scratch: Scratch,
+    /// Cancelled shortly before everything is dropped.
+    pub closing: CancellationToken,
+}
+
+/// Why a tunnel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    BrowserClosed,
+    DesktopClosed,
+    SessionEnded,
+    DesktopGone,
+    GatewayStops,
+}
+
+impl Reason {
+    /// What the browser is told when it is us who end the tunnel.
+    const fn close_code(self) -> Option<u16> {
+        match self {
+            Self::BrowserClosed | Self::DesktopClosed => None,
+            Self::SessionEnded => Some(POLICY_VIOLATION),
+            Self::DesktopGone | Self::GatewayStops => Some(GOING_AWAY),
+        }
+    }
+}
+
+/// What is known of the bytes that pass.
+struct Watch<'a> {
+    grant: &'a DesktopGrant,
+    clock: &'a dyn Clock,
+    metrics: &'a OpenTunnel,
+    /// Finds a person's input in what the browser sends.
+    input: InputScanner,
+    /// Knows whether the browser is in the middle of a frame.
+    frames: Frames,
+    up: u64,
+    down: u64,
+}
+
+impl Watch<'_> {
+    fn up(&mut self, bytes: &[u8]) {
+        let count = bytes.len() as u64;
+        self.up += count;
+        self.metrics.up(count);
+        let now = self.clock.timestamp();
+        if self.input.scan(bytes) {
+            self.grant.input(now);
+        } else {
+            self.grant.touch(now);
+        }
+    }
+
+    fn down(&mut self, bytes: &[u8]) {
+        let count = bytes.len() as u64;
+        self.down += count;
+        self.metrics.down(count);
+        self.frames.advance(bytes);
+    }
 }
 
 impl Tunnel {
-    /// Runs until an end closes or the grant is withdrawn.
-    pub async fn run(self, browser: Upgraded) {
+    /// Runs until an end closes, the grant is withdrawn or the gateway stops.
+    pub async fn run(self, mut browser: impl End) {
         let Self {
             grant,
-            desktop,
+            mut desktop,
             early,
             clock,
             metrics,
+            scratch,
+            closing,
         } = self;
-        let (mut from_browser, mut to_browser) = tokio::io::split(TokioIo::new(browser));
-        let (mut from_desktop, mut to_desktop) = tokio::io::split(desktop);
-        let (mut up, mut down) = (0_u64, 0_u64);
+        let mut watch = Watch {
+            grant: &grant,
+            clock: &*clock,
+            metrics: &metrics,
+            input: InputScanner::new(),
+            frames: Frames::from_server(),
+            up: 0,
+            down: 0,
+        };
         let reason = {
-            let upwards = copy(&mut from_browser, &mut to_desktop, |bytes| {
-                up += bytes;
-                metrics.up(bytes);
-                grant.touch(clock.timestamp());
-            });
-            let downwards = async {
-                to_browser.write_all(&early).await?;
-                to_browser.flush().await?;
-                down += early.len() as u64;
-                metrics.down(down);
-                copy(&mut from_desktop, &mut to_browser, |bytes| {
-                    down += bytes;
-                    metrics.down(bytes);
-                })
-                .await
+            let revoked = async {
+                tokio::select! {
+                    () = grant.desktop_gone() => Reason::DesktopGone,
+                    () = grant.session_ended() => Reason::SessionEnded,
+                    () = closing.cancelled() => Reason::GatewayStops,
+                }
             };
-            tokio::pin!(upwards, downwards);
+            let moved = carry(&mut browser, &mut desktop, (&mut watch, &scratch), early);
             tokio::select! {
-                () = grant.revoked() => "revoked",
-                _ = &mut upwards => {
-                    let _ = tokio::time::timeout(HALF_CLOSED, downwards).await;
-                    "browser closed"
-                }
-                _ = &mut downwards => {
-                    let _ = tokio::time::timeout(HALF_CLOSED, upwards).await;
-                    "desktop closed"
-                }
+                biased;
+                reason = moved => reason,
+                reason = revoked => reason,
             }
         };
-        // Both are gone either way; this only spares the peers an error message.
-        let _ = tokio::time::timeout(SHUTDOWN, async {
-            let _ = to_browser.shutdown().await;
-            let _ = to_desktop.shutdown().await;
-        })
-        .await;
-        tracing::debug!(desktop = %grant.desktop().id, session = %grant.session().id, up, down, reason, "tunnel ended");
+        if let Some(code) = reason.close_code() {
+            let farewell = say_goodbye(&mut browser, &mut desktop, (&mut watch, &scratch), code);
+            // A browser that takes nothing sees the end of its connection.
+            let _ = tokio::time::timeout(GOODBYE, farewell).await;
+        }
+        drop(desktop);
+        // Both are gone either way; this only spares the peer an error message.
+        let _ = tokio::time::timeout(GOODBYE, linger(&mut browser, &scratch)).await;
+        let (up, down) = (watch.up, watch.down);
+        tracing::debug!(desktop = %grant.desktop().id, session = %grant.session().id, up, down, ?reason, "tunnel ended");
     }
 }
 
-/// Moves bytes until `from` ends, then ends `to` for writing.
-async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    mut moved: impl FnMut(u64),
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return to.shutdown().await;
-        }
-        moved(count as u64);
-        to.write_all(&buffer[..count]).await?;
-        to.flush().await?;
+/// Moves bytes both ways until one way has ended and the other has had its time.
+async fn carry(
+    browser: &mut impl End,
+    desktop: &mut impl End,
+    (watch, scratch): (&mut Watch<'_>, &Scratch),
+    early: Vec<u8>,
+) -> Reason {
+    let put = poll_fn(|cx| {
+        let buffers = &mut *scratch.lock();
+        let mut output = Output::new(&mut buffers.outgoing);
+        let pushed = browser.push(&early, &mut output);
+        Poll::Ready(pushed.and_then(|()| browser.commit(cx, &output)))
+    });
+    if put.await.is_err() {
+        return Reason::BrowserClosed;
     }
+    watch.down(&early);
+    drop(early);
+    let (mut up_ended, mut down_ended) = (false, false);
+    let first = poll_fn(|cx| {
+        // The picture first: it is what people wait for.
+        if poll_down(cx, desktop, browser, (watch, scratch)).is_ready() {
+            down_ended = true;
+            return Poll::Ready(Reason::DesktopClosed);
+        }
+        if poll_up(cx, browser, desktop, (watch, scratch)).is_ready() {
+            up_ended = true;
+            return Poll::Ready(Reason::BrowserClosed);
+        }
+        Poll::Pending
+    })
+    .await;
+    let rest = poll_fn(|cx| {
+        if up_ended {
+            ready!(desktop.poll_end(cx))?;
+            poll_down(cx, desktop, browser, (watch, scratch))
+        } else {
+            ready!(browser.poll_end(cx))?;
+            poll_up(cx, browser, desktop, (watch, scratch))
+        }
+    });
+    // An error in the second direction is its end as well.
+    let _ = tokio::time::timeout(HALF_CLOSED, rest).await;
+    first
+}
+
+fn poll_up(
+    cx: &mut Context<'_>,
+    browser: &mut impl End,
+    desktop: &mut impl End,
+    (watch, scratch): (&mut Watch<'_>, &Scratch),
+) -> Poll<io::Result<()>> {
+    poll_move(
+        cx,
+        browser,
+        desktop,
+        (scratch, &mut |bytes| watch.up(bytes)),
+    )
+}
+
+fn poll_down(
+    cx: &mut Context<'_>,
+    desktop: &mut impl End,
+    browser: &mut impl End,
+    (watch, scratch): (&mut Watch<'_>, &Scratch),
+) -> Poll<io::Result<()>> {
+    poll_move(
+        cx,
+        desktop,
+        browser,
+        (scratch, &mut |bytes| watch.down(bytes)),
+    )
+}
+
+/// Moves what is there. Ready at the end of `from`, or when either side fails; nothing is read while
+/// `to` has not taken what was read before.
+fn poll_move(
+    cx: &mut Context<'_>,
+    from: &mut impl End,
+    to: &mut impl End,
+    (scratch, seen): (&Scratch, &mut impl FnMut(&[u8])),
+) -> Poll<io::Result<()>> {
+    loop {
+        ready!(to.poll_drain(cx))?;
+        if from.is_at_end() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(poll_once(cx, from, to, (scratch, seen)))?;
+    }
+}
+
+/// Reads once and writes it.
+fn poll_once(
+    cx: &mut Context<'_>,
+    from: &mut impl End,
+    to: &mut impl End,
+    (scratch, seen): (&Scratch, &mut impl FnMut(&[u8])),
+) -> Poll<io::Result<()>> {
+    let buffers = &mut *scratch.lock();
+    let mut output = Output::new(&mut buffers.outgoing);
+    let mut pushed = Ok(());
+    let pulled = from.poll_pull(cx, &mut buffers.incoming, &mut |bytes| {
+        if pushed.is_ok() {
+            seen(bytes);
+            pushed = to.push(bytes, &mut output);
+        }
+    });
+    ready!(pulled)?;
+    pushed?;
+    Poll::Ready(to.commit(cx, &output))
+}
+
+/// Ends the browser's WebSocket with a close frame, once the frame that is under way has passed.
+async fn say_goodbye(
+    browser: &mut impl End,
+    desktop: &mut impl End,
+    (watch, scratch): (&mut Watch<'_>, &Scratch),
+    code: u16,
+) -> io::Result<()> {
+    poll_fn(|cx| {
+        while !watch.frames.at_boundary() && !watch.frames.is_lost() && !desktop.is_at_end() {
+            ready!(browser.poll_drain(cx))?;
+            let seen = &mut |bytes: &[u8]| watch.down(bytes);
+            ready!(poll_once(cx, desktop, browser, (scratch, seen)))?;
+        }
+        Poll::Ready(io::Result::Ok(()))
+    })
+    .await?;
+    if !watch.frames.at_boundary() || watch.frames.closed() {
+        return Ok(());
+    }
+    poll_fn(|cx| {
+        let buffers = &mut *scratch.lock();
+        let mut output = Output::new(&mut buffers.outgoing);
+        browser.push(&close_frame(code), &mut output)?;
+        Poll::Ready(browser.commit(cx, &output))
+    })
+    .await?;
+    poll_fn(|cx| browser.poll_drain(cx)).await
+}
+
+/// Ends our direction and reads the other one out: bytes that lie unread when a socket closes make the
+/// system take back what was sent last.
+async fn linger(browser: &mut impl End, scratch: &Scratch) -> io::Result<()> {
+    poll_fn(|cx| browser.poll_end(cx)).await?;
+    poll_fn(|cx| {
+        while !browser.is_at_end() {
+            ready!(browser.poll_pull(cx, &mut scratch.lock().incoming, &mut |_| {}))?;
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
 }

@@ -12,15 +12,18 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
+use hyper::upgrade::Upgraded;
 use hyper::{Method, StatusCode, Version};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::target::Target;
 use super::tunnel::Tunnel;
 use super::{Proxy, ProxyError};
 use crate::authz::grant::DesktopGrant;
-use crate::desktop::upstream::DesktopStream;
+use crate::request::client_addr::forwarded;
 use crate::request::{Request, RequestContext, Response, body};
+use crate::stream::{BrowserStream, Buffered, DesktopStream};
 
 /// How long a desktop may take to answer the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,8 +54,10 @@ impl Handshake {
     fn read(request: &Request) -> Result<Self, ProxyError> {
         let headers = request.headers();
         let text = |name: HeaderName| single(headers, &name);
-        if request.method() != Method::GET || request.version() != Version::HTTP_11 {
-            return Err(ProxyError::Handshake("it is not an HTTP/1.1 GET"));
+        if request.method() != Method::GET || request.version() < Version::HTTP_11 {
+            return Err(ProxyError::Handshake(
+                "it is not a GET of HTTP/1.1 or later",
+            ));
         }
         if !text(UPGRADE)?.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
             return Err(ProxyError::Handshake("only websocket can be upgraded to"));
@@ -111,7 +116,8 @@ impl Proxy {
         let agent = agent.filter(|agent| agent.len() <= 256).map(str::to_owned);
         let head = self.head(&grant, context, target, (&handshake, agent.as_deref()));
         let begun = async {
-            let mut stream = self.dialer.dial(&grant.desktop().upstream).await?;
+            let upstream = &grant.desktop().upstream;
+            let mut stream = self.dialer.dial(upstream, &context.scratch).await?;
             let answer = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(&mut stream, &head)).await;
             let (answer, early) = answer.map_err(|_| ProxyError::Timeout)??;
             Ok::<_, ProxyError>((stream, answer, early))
@@ -128,10 +134,12 @@ impl Proxy {
             early,
             clock: self.clock.clone(),
             metrics: self.metrics.tunnel(),
+            scratch: context.scratch.clone(),
+            closing: self.tasks.closing().clone(),
         };
         self.tasks.spawn("tunnel", async move {
             match browser.await {
-                Ok(browser) => tunnel.run(browser).await,
+                Ok(browser) => join(tunnel, browser).await,
                 Err(error) => {
                     tracing::debug!(%error, "the browser left before its WebSocket began");
                 }
@@ -175,14 +183,35 @@ impl Proxy {
         if let Some(credentials) = &grant.desktop().upstream.authorization {
             add("Authorization", credentials.to_str().unwrap_or_default());
         }
-        add("X-Forwarded-For", &context.client.ip().to_string());
+        let client = context.client;
+        add("X-Forwarded-For", &client.to_string());
         add("X-Forwarded-Proto", self.confinement.scheme());
         add("X-Forwarded-Host", host);
+        add(
+            "Forwarded",
+            &forwarded(client, host, self.confinement.scheme()),
+        );
         if let Some(agent) = agent {
             add("User-Agent", agent);
         }
         head.push_str("\r\n");
         head
+    }
+}
+
+/// Runs the tunnel on the connection itself where there is one: with HTTP/1.1 nothing of it is left but
+/// bytes. A WebSocket inside an HTTP/2 connection stays a stream of that.
+async fn join(tunnel: Tunnel, browser: Upgraded) {
+    match browser.downcast::<TokioIo<BrowserStream>>() {
+        Ok(parts) => {
+            let (connection, early) = parts.io.into_inner().into_parts();
+            if early.is_empty() && parts.read_buf.is_empty() {
+                tunnel.run(connection).await;
+            } else {
+                tracing::debug!("the browser did not wait for the answer to its upgrade");
+            }
+        }
+        Err(stream) => tunnel.run(Buffered::new(TokioIo::new(stream))).await,
     }
 }
 

@@ -32,7 +32,8 @@ impl Proxy {
     ) -> Result<Response, ProxyError> {
         let upstream = self.request(&grant, context, target, request)?;
         let answer = async {
-            let stream = self.dialer.dial(&grant.desktop().upstream).await?;
+            let desktop = &grant.desktop().upstream;
+            let stream = self.dialer.dial(desktop, &context.scratch).await?;
             let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
                 .title_case_headers(true)
                 .handshake(TokioIo::new(stream))

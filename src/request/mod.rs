@@ -2,15 +2,18 @@
 //! which language the person reads, and the body type that all layers speak.
 
 pub mod body;
+pub mod client_addr;
 pub mod lang;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Version;
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE};
 
 use crate::model::id::RequestId;
+use crate::stream::{Refusals, Scratch};
+use client_addr::TrustedProxies;
 use lang::Lang;
 
 pub use body::{Body, BoxError};
@@ -21,10 +24,14 @@ pub type Request = hyper::Request<hyper::body::Incoming>;
 pub type Response = hyper::Response<UnsyncBoxBody<bytes::Bytes, BoxError>>;
 
 /// What is known of a connection before its first request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    /// The other end of the socket.
+    /// The other end: of the socket, or as a trusted balancer's PROXY header says.
     pub peer: SocketAddr,
+    /// The buffers of the worker that serves it.
+    pub scratch: Scratch,
+    /// Why a strict reader refused what the next request stands for, once it has.
+    pub refusals: Refusals,
 }
 
 /// What is known of a request before anybody looks at its path.
@@ -34,8 +41,10 @@ pub struct RequestContext {
     pub id: RequestId,
     /// The version of HTTP that the browser speaks.
     pub version: Version,
-    /// Who asks.
-    pub client: SocketAddr,
+    /// Who asks; trusted balancers in between are left out.
+    pub client: IpAddr,
+    /// The buffers of the worker that serves the connection.
+    pub scratch: Scratch,
     /// The language to answer a person in.
     pub lang: Lang,
     /// Whether the asker would rather read a page than JSON.
@@ -45,13 +54,21 @@ pub struct RequestContext {
 impl RequestContext {
     /// Reads the facts from the connection and the head of the request.
     #[must_use]
-    pub fn new<B>(connection: ConnectionInfo, request: &hyper::Request<B>) -> Self {
+    pub fn new<B>(
+        connection: &ConnectionInfo,
+        trusted: &TrustedProxies,
+        request: &hyper::Request<B>,
+    ) -> Self {
         let headers = request.headers();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             id: RequestId::random(),
             version: request.version(),
-            client: connection.peer,
+            client: trusted.client(
+                connection.peer.ip(),
+                headers.get_all("x-forwarded-for").iter(),
+            ),
+            scratch: connection.scratch.clone(),
             lang: Lang::from_accept_language(text(ACCEPT_LANGUAGE)),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
         }

@@ -14,6 +14,7 @@ use crate::engine::EngineError;
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
 use crate::store::StoreError;
+use crate::stream::guard::Refusal;
 
 /// Seconds after which a caller may try again when something behind us is down.
 const RETRY_LATER: u32 = 5;
@@ -49,6 +50,8 @@ pub enum HttpError {
     Misdirected,
     #[error("the request is malformed: {0}")]
     Malformed(&'static str),
+    #[error("a strict reader refuses the request: {0}")]
+    Refused(#[from] Refusal),
     #[error("the cookies are too large")]
     CookiesTooLarge,
     #[error("the body is not the JSON expected: {0}")]
@@ -141,6 +144,11 @@ impl HttpError {
                 StatusCode::BAD_REQUEST,
                 "malformed_request",
                 format!("The request is malformed: {what}."),
+            ),
+            Self::Refused(refusal) => Row::new(
+                StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST),
+                "malformed_request",
+                format!("The request is malformed: {}.", refusal.text()),
             ),
             Self::CookiesTooLarge => Row::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -73,7 +73,7 @@ fn as_json(row: &Row, context: &RequestContext) -> Response {
 }
 
 fn log(error: &HttpError, row: &Row, context: &RequestContext) {
-    let (request, client, code) = (context.id, context.client.ip(), row.code);
+    let (request, client, code) = (context.id, context.client, row.code);
     let error = ErrorChain(error.as_error());
     if row.status.is_server_error() && !matches!(row.code, "desktop_not_running" | "desktop_ended")
     {

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::Handler;
 use crate::request::{Body, BoxError, ConnectionInfo, Response};
+use crate::stream::Guarded;
 use crate::tasks::Tasks;
 
 /// From the connection to the end of the first request's head.
@@ -31,6 +32,11 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_FIELDS: usize = 100;
 /// Requests at the same time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// Requests of an HTTP/2 connection that may be taken back before they were looked at, and that may be
+/// refused for what they are, before the connection ends ("rapid reset").
+const MAX_RESETS: usize = 32;
+/// What one HTTP/2 stream may have queued, bytes.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Silence after which an HTTP/2 peer is asked whether it still exists, and how long it may take.
 const H2_PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
@@ -101,25 +107,30 @@ pub(super) async fn serve<S, H>(
     H: Handler,
 {
     let progress = Arc::new(Progress::default());
-    let service = {
+    let service = |info: ConnectionInfo| {
         let progress = progress.clone();
         service_fn(move |request: hyper::Request<Incoming>| {
-            let (handler, in_progress) = (handler.clone(), progress.begin());
+            let (handler, info) = (handler.clone(), info.clone());
+            let in_progress = progress.begin();
             async move {
                 let response = handler.handle(info, request).await;
                 Ok::<_, Infallible>(tracked(response, in_progress))
             }
         })
     };
-    let io = TokioIo::new(stream);
     match protocol {
         Protocol::Http1 => {
+            let stream = Guarded::new(stream);
+            let info = ConnectionInfo {
+                refusals: stream.refusals(),
+                ..info
+            };
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_headers(MAX_FIELDS)
                 .max_buf_size(MAX_HEAD)
-                .serve_connection(io, service)
+                .serve_connection(TokioIo::new(stream), service(info))
                 .with_upgrades();
             drive(
                 connection,
@@ -130,7 +141,7 @@ pub(super) async fn serve<S, H>(
             .await;
         }
         Protocol::Http2 => {
-            let connection = http2(io, service);
+            let connection = http2(TokioIo::new(stream), service(info));
             drive(
                 connection,
                 hyper::server::conn::http2::Connection::graceful_shutdown,
@@ -154,6 +165,10 @@ where
         .keep_alive_interval(H2_PING.0)
         .keep_alive_timeout(H2_PING.1)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .enable_connect_protocol()
         .max_header_list_size(32 * 1024)
         .serve_connection(io, service)
 }
@@ -229,6 +244,7 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::request::{Request, body};
+    use crate::stream::{Refusals, Scratch};
 
     struct Hello;
 
@@ -245,6 +261,8 @@ mod tests {
         let tasks = Tasks::new();
         let info = ConnectionInfo {
             peer: ([127, 0, 0, 1], 1).into(),
+            scratch: Scratch::default(),
+            refusals: Refusals::default(),
         };
         let (handler, spawner) = (Arc::new(Hello), tasks.clone());
         tasks.spawn(

@@ -1,11 +1,11 @@
-//! The listening socket.
+//! The listening socket: opened here, or inherited from systemd. All workers accept from the same one, so
+//! that closing a gateway's copy of an inherited socket loses nobody who waits in its queue.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -32,17 +32,35 @@ impl Listener {
         )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
-        socket.set_tcp_keepalive(
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Self::from_std(socket.into())
+    }
+
+    /// The sockets that systemd opened for us (`sd_listen_fds(3)`), in its order.
+    ///
+    /// # Errors
+    /// One of them is not a listening TCP socket.
+    pub fn inherited() -> io::Result<Vec<Self>> {
+        let mut given = listenfd::ListenFd::from_env();
+        let mut listeners = Vec::new();
+        for index in 0..given.len() {
+            if let Some(listener) = given.take_tcp_listener(index)? {
+                listeners.push(Self::from_std(listener)?);
+            }
+        }
+        Ok(listeners)
+    }
+
+    fn from_std(inner: TcpListener) -> io::Result<Self> {
+        // What is accepted inherits this.
+        SockRef::from(&inner).set_tcp_keepalive(
             &TcpKeepalive::new()
                 .with_time(KEEPALIVE)
                 .with_interval(KEEPALIVE / 4),
         )?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Self {
-            inner: TcpListener::from_std(socket.into())?,
-        })
+        inner.set_nonblocking(true)?;
+        Ok(Self { inner })
     }
 
     /// Where it listens, with the port that the system chose.
@@ -50,8 +68,8 @@ impl Listener {
         self.inner.local_addr()
     }
 
-    /// The next connection.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.inner.accept().await
+    /// The same socket for the runtime that calls this.
+    pub(super) fn register(&self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.inner.try_clone()?)
     }
 }

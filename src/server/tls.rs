@@ -7,11 +7,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::certificate::Certificate;
 use super::connection::Protocol;
+use crate::stream::{Scratch, ServerStream};
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,7 +18,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Does TLS handshakes.
 #[derive(Clone)]
 pub struct Acceptor {
-    inner: TlsAcceptor,
+    config: Arc<ServerConfig>,
 }
 
 impl Acceptor {
@@ -36,7 +35,7 @@ impl Acceptor {
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self {
-            inner: TlsAcceptor::from(Arc::new(config)),
+            config: Arc::new(config),
         }
     }
 
@@ -44,11 +43,13 @@ impl Acceptor {
     pub(super) async fn handshake(
         &self,
         socket: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Protocol)> {
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.inner.accept(socket))
+        scratch: Scratch,
+    ) -> io::Result<(ServerStream, Protocol)> {
+        let accepting = ServerStream::accept(socket, self.config.clone(), scratch);
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let protocol = match stream.get_ref().1.alpn_protocol() {
+        let protocol = match stream.alpn() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };

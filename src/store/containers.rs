@@ -4,7 +4,7 @@
 use sqlx::Row;
 
 use super::{Database, StoreError, on_pool, unique_violation};
-use crate::model::desktop::{Desktop, State};
+use crate::model::desktop::{Activity, Desktop, State};
 use crate::model::id::{DesktopId, UserId};
 use crate::model::time::Timestamp;
 
@@ -213,17 +213,20 @@ impl Database {
         }
     }
 
-    /// Moves `last_accessed` forward for many desktops in one transaction.
-    pub async fn touch_desktops(&self, seen: &[(DesktopId, Timestamp)]) -> Result<(), StoreError> {
+    /// Moves `last_accessed` and `last_input` forward for many desktops in one transaction.
+    pub async fn touch_desktops(&self, seen: &[Activity]) -> Result<(), StoreError> {
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
-            for (id, at) in seen {
+            for activity in seen {
                 sqlx::query(
-                    "UPDATE containers SET last_accessed = $1
-                     WHERE id = $2 AND (last_accessed IS NULL OR last_accessed < $1)",
+                    "UPDATE containers SET
+                         last_accessed = CASE WHEN last_accessed > $1 THEN last_accessed ELSE $1 END,
+                         last_input = CASE WHEN last_input > $2 OR $2 IS NULL THEN last_input ELSE $2 END
+                     WHERE id = $3",
                 )
-                .bind(at.millis())
-                .bind(id.to_string())
+                .bind(activity.accessed.millis())
+                .bind(activity.input.map(Timestamp::millis))
+                .bind(activity.desktop.to_string())
                 .execute(&mut *transaction)
                 .await?;
             }

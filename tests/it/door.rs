@@ -47,12 +47,12 @@ async fn ambiguous_heads_are_refused() {
         (
             "a contradicting URI",
             "GET http://evil.test/ HTTP/1.1\r\nHost: desk.test\r\n\r\n",
-            "421",
+            "400",
         ),
         (
             "authority form",
             "CONNECT desk.test:443 HTTP/1.1\r\nHost: desk.test\r\n\r\n",
-            "4",
+            "400",
         ),
         (
             "gzip, chunked",

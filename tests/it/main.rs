@@ -14,6 +14,8 @@ mod door;
 mod life;
 mod login;
 mod proxy;
+mod smuggling;
+mod smuggling_cases;
 mod store;
 mod websocket;
 mod wire;

@@ -45,12 +45,15 @@ async fn a_request_reaches_the_desktop_as_it_wants_it_and_without_our_secrets() 
     assert_eq!(seen.header("Host"), Some(HOST));
     assert_eq!(seen.header("Connection"), Some("close"));
     assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(
+        seen.header("Forwarded"),
+        Some("for=127.0.0.1;host=desk.test;proto=https")
+    );
     assert!(seen.header("Authorization").unwrap().starts_with("Basic "));
     assert_eq!(seen.reads, 1, "the head is one write");
     for name in [
         "cookie",
         "referer",
-        "forwarded",
         "accept-language",
         "sec-ch-ua",
         "x-hop",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deskgate::authn::token::SessionSecret;
 use deskgate::config::{DatabaseConfig, Secret};
-use deskgate::model::desktop::{Desktop, State};
+use deskgate::model::desktop::{Activity, Desktop, State};
 use deskgate::model::id::{DesktopId, SessionId, UserId};
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
@@ -184,9 +184,21 @@ async fn lifecycle(db: &Database, one: &Desktop) {
         .await
         .unwrap();
     assert!(!stale, "of two who change a desktop at once one is refused");
-    db.touch_desktops(&[(one.id, at(3000)), (one.id, at(2500))])
+    let seen = |accessed, input| Activity {
+        desktop: one.id,
+        accessed: at(accessed),
+        input,
+    };
+    db.touch_desktops(&[seen(3000, Some(at(2900))), seen(2500, Some(at(2400)))])
         .await
         .unwrap();
+    db.touch_desktops(&[seen(2500, None)]).await.unwrap();
+    let touched = db.find_desktop(one.id).await.unwrap().unwrap();
+    assert_eq!(
+        (touched.last_accessed, touched.last_input),
+        (Some(at(3000)), Some(at(2900))),
+        "neither goes back"
+    );
     let change = Change {
         reason: Some("why"),
         stopped_at: Some(at(4000)),

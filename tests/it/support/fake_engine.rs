@@ -11,6 +11,7 @@ use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE};
 use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use tokio::runtime::Handle;
 
 use super::fake_desktop::{FakeDesktop, FakeOptions};
 
@@ -21,8 +22,9 @@ struct Made {
 }
 
 /// The engine; its switches provoke faults.
-#[derive(Default)]
 pub struct FakeEngine {
+    /// Where the fake desktops live: containers outlive the gateway that starts them.
+    home: Handle,
     containers: Mutex<HashMap<String, Made>>,
     desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
     /// Answers nothing.
@@ -34,6 +36,21 @@ pub struct FakeEngine {
     /// Starts under way and the most there ever were.
     pub starting: AtomicUsize,
     pub most_starting: AtomicUsize,
+}
+
+impl Default for FakeEngine {
+    fn default() -> Self {
+        Self {
+            home: Handle::current(),
+            containers: Mutex::default(),
+            desktops: Mutex::default(),
+            down: AtomicBool::default(),
+            hostile: AtomicBool::default(),
+            created: AtomicUsize::default(),
+            starting: AtomicUsize::default(),
+            most_starting: AtomicUsize::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for FakeEngine {
@@ -158,7 +175,8 @@ impl Engine for FakeEngine {
         self.most_starting.fetch_max(now, Ordering::SeqCst);
         // A real engine takes a while, in which other things happen.
         tokio::time::sleep(Duration::from_millis(30)).await;
-        let desktop = FakeDesktop::start_on(port, self.options(&spec)).await;
+        let starting = FakeDesktop::start_on(port, self.options(&spec));
+        let desktop = self.home.spawn(starting).await.expect("a fake desktop");
         self.starting.fetch_sub(1, Ordering::SeqCst);
         self.desktops
             .lock()

@@ -1,0 +1,48 @@
+//! How many may be connected: in total, and from one address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::per_client::{PerClient, Slot};
+
+/// Largest amount of memory that one connection can make us hold, bytes: the head and the buffers of an
+/// HTTP/2 connection whose peer sends and does not read. A connection that rests holds a hundredth of it.
+pub const CONNECTION_MEMORY: u64 = 1024 * 1024;
+
+/// Counts connections. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    total: u32,
+    places: Arc<Semaphore>,
+    per_client: PerClient,
+}
+
+impl Limits {
+    /// At most `total` connections, and `per_client` from one address.
+    #[must_use]
+    pub fn new(total: u32, per_client: u32) -> Self {
+        Self {
+            total,
+            places: Arc::new(Semaphore::new(total as usize)),
+            per_client: PerClient::new(per_client),
+        }
+    }
+
+    /// Most memory that connections can take at the same time, bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        u64::from(self.total) * CONNECTION_MEMORY
+    }
+
+    /// A place, as soon as there is one. Until then nobody is accepted: they wait in the system's queue.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// A place for one more connection from `ip`.
+    pub(super) fn admit(&self, ip: IpAddr) -> Option<Slot> {
+        self.per_client.admit(ip)
+    }
+}
