@@ -336,6 +336,11 @@ fn spawn_upkeep(gateway: &Arc<Gateway>, certificate: Option<Arc<Certificate>>) {
             }
         }
     });
+    let proxy = gateway.proxy.clone();
+    tasks.every("link sweep", proxy::SWEEP_PERIOD, move || {
+        proxy.sweep();
+        std::future::ready(())
+    });
     let (flusher, active) = (authenticator.clone(), desktops.clone());
     tasks.every("activity flush", activity::FLUSH_PERIOD, move || {
         let (authenticator, desktops) = (flusher.clone(), active.clone());

@@ -55,6 +55,12 @@ impl DesktopGrant {
         self.session.ended.clone().cancelled_owned()
     }
 
+    /// Whether either has ended.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.desktop.gone.is_cancelled() || self.session.ended.is_cancelled()
+    }
+
     /// Ends when either does.
     pub async fn revoked(&self) {
         tokio::select! {

@@ -4,6 +4,7 @@
 pub mod confine;
 pub mod frames;
 pub mod headers;
+mod link;
 pub mod rewrite;
 pub mod rfb;
 pub mod target;
@@ -22,7 +23,11 @@ use crate::request::{Request, RequestContext, Response};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use confine::Confinement;
+use link::Links;
 use target::{BadTarget, Target};
+
+/// How often resting connections are looked at.
+pub const SWEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why a request could not be carried.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,7 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     confinement: Confinement,
+    links: Links,
 }
 
 impl Proxy {
@@ -104,7 +110,13 @@ impl Proxy {
             clock,
             metrics,
             confinement: Confinement::new(origin),
+            links: Links::default(),
         }
+    }
+
+    /// Closes connections to desktops that have rested for too long. To be called every [`SWEEP_PERIOD`].
+    pub fn sweep(&self) {
+        self.links.sweep();
     }
 
     /// Carries one request, whose path below `/desktop/<id>` is `rest`.

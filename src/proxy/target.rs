@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+use hyper::Uri;
+use hyper::http;
+
 /// Longest path with query that is forwarded, bytes: KasmVNC's buffers hold 1024.
 pub const MAX_TARGET: usize = 1024;
 
@@ -21,7 +24,10 @@ pub enum BadTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: String,
-    decoded: String,
+    /// How much of `text` is the path.
+    path: usize,
+    /// The path without escapes, if it has any.
+    decoded: Option<String>,
 }
 
 impl Target {
@@ -41,19 +47,29 @@ impl Target {
         if !path.starts_with('/') || text.contains("../") {
             return Err(BadTarget::Ambiguous);
         }
-        let decoded = decode_fully(path).ok_or(BadTarget::Ambiguous)?;
-        let ambiguous = path[1..].contains("//")
-            || path.starts_with("//")
-            || has_encoded_separator(path)
-            || decoded.chars().any(|c| c.is_control() || c == '\\')
-            || decoded
+        let decoded = if path.contains('%') {
+            if has_encoded_separator(path) {
+                return Err(BadTarget::Ambiguous);
+            }
+            Some(decode_fully(path).ok_or(BadTarget::Ambiguous)?)
+        } else {
+            None
+        };
+        let plain = decoded.as_deref().unwrap_or(path);
+        let ambiguous = path.contains("//")
+            || plain.chars().any(|c| c.is_control() || c == '\\')
+            || plain
                 .split('/')
                 .any(|segment| matches!(segment, "." | ".."));
         if ambiguous {
-            Err(BadTarget::Ambiguous)
-        } else {
-            Ok(Self { text, decoded })
+            return Err(BadTarget::Ambiguous);
         }
+        let path = path.len();
+        Ok(Self {
+            text,
+            path,
+            decoded,
+        })
     }
 
     /// For the request line.
@@ -65,7 +81,15 @@ impl Target {
     /// The path as the desktop will understand it.
     #[must_use]
     pub fn decoded_path(&self) -> &str {
-        &self.decoded
+        self.decoded.as_deref().unwrap_or(&self.text[..self.path])
+    }
+
+    /// As a URI of origin form.
+    ///
+    /// # Errors
+    /// It has a character that the URI type does not take.
+    pub fn to_uri(&self) -> Result<Uri, http::Error> {
+        Ok(Uri::try_from(self.as_str())?)
     }
 }
 

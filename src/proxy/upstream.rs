@@ -1,22 +1,23 @@
-//! One HTTP exchange with a desktop: a fresh connection, a minimal head, bodies streamed both ways.
+//! One HTTP exchange with a desktop: a minimal head made fresh, bodies streamed both ways.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::StatusCode;
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue, LOCATION};
-use hyper_util::rt::TokioIo;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::http::request;
 
 use super::headers::{self, Sender};
+use super::link::{self, Link, Links, UpstreamBody};
 use super::target::Target;
 use super::{Proxy, ProxyError, rewrite};
 use crate::authz::grant::DesktopGrant;
 use crate::request::{BoxError, Request, RequestContext, Response};
+use crate::stream::WorkerId;
 
 /// How long a desktop may take to begin its answer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,29 +31,46 @@ impl Proxy {
         target: &Target,
         request: Request,
     ) -> Result<Response, ProxyError> {
-        let upstream = self.request(&grant, context, target, request)?;
+        let (head, body) = request.into_parts();
+        let make = |body| self.request(&grant, context, target, (&head, body));
         let answer = async {
-            let desktop = &grant.desktop().upstream;
-            let stream = self.dialer.dial(desktop, &context.scratch).await?;
-            let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-                .title_case_headers(true)
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(ProxyError::Upstream)?;
-            self.tasks.spawn("upstream connection", async move {
-                // What goes wrong here reaches the request or its body as well.
-                let _ = connection.await;
-            });
-            let answer = tokio::time::timeout(HEAD_TIMEOUT, sender.send_request(upstream)).await;
-            answer
-                .map_err(|_| ProxyError::Timeout)?
-                .map_err(ProxyError::Upstream)
+            let (worker, desktop) = (context.scratch.worker(), grant.desktop().id);
+            if let Some(mut link) = self.links.take(worker, desktop) {
+                // A desktop may close a resting link in the moment in which it is used again. A request without
+                // a body that changes nothing can then be sent once more (RFC 9110 section 9.2.2).
+                let again = head.method.is_safe() && body.is_end_stream();
+                match link.send(make(Either::Left(body))?).await {
+                    Ok(answer) => return Ok((link, answer)),
+                    Err(error) if !again => return Err(ProxyError::Upstream(error)),
+                    Err(_) => {}
+                }
+                return self
+                    .ask(&grant, context, make(Either::Right(Empty::new()))?)
+                    .await;
+            }
+            self.ask(&grant, context, make(Either::Left(body))?).await
         };
-        let answer = tokio::select! {
-            answer = answer => answer?,
+        let answer = tokio::time::timeout(HEAD_TIMEOUT, answer);
+        let (link, answer) = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| ProxyError::Timeout)??,
             () = grant.revoked() => return Err(ProxyError::Revoked),
         };
-        self.answer(&grant, target, answer)
+        self.answer(grant, context, target, (link, answer))
+    }
+
+    /// Sends a request on a fresh connection.
+    async fn ask(
+        &self,
+        grant: &DesktopGrant,
+        context: &RequestContext,
+        request: hyper::Request<UpstreamBody>,
+    ) -> Result<(Link, hyper::Response<Incoming>), ProxyError> {
+        let upstream = &grant.desktop().upstream;
+        let stream = self.dialer.dial(upstream, &context.scratch).await?;
+        let mut link = Link::over(stream).await.map_err(ProxyError::Upstream)?;
+        let answer = link.send(request).await.map_err(ProxyError::Upstream)?;
+        Ok((link, answer))
     }
 
     fn request(
@@ -60,30 +78,27 @@ impl Proxy {
         grant: &DesktopGrant,
         context: &RequestContext,
         target: &Target,
-        request: Request,
-    ) -> Result<Request, ProxyError> {
+        (head, body): (&request::Parts, UpstreamBody),
+    ) -> Result<hyper::Request<UpstreamBody>, ProxyError> {
         let sender = Sender {
             grant,
             context,
             host: self.confinement.host(),
             scheme: self.confinement.scheme(),
         };
-        let mut headers = headers::to_desktop(request.headers(), sender);
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        let (head, body) = request.into_parts();
-        let mut upstream = hyper::Request::builder()
-            .method(head.method)
-            .uri(target.as_str())
-            .body(body)?;
-        *upstream.headers_mut() = headers;
+        let mut upstream = hyper::Request::new(body);
+        *upstream.method_mut() = head.method.clone();
+        *upstream.uri_mut() = target.to_uri()?;
+        *upstream.headers_mut() = headers::to_desktop(&head.headers, sender);
         Ok(upstream)
     }
 
     fn answer(
         &self,
-        grant: &DesktopGrant,
+        grant: DesktopGrant,
+        context: &RequestContext,
         target: &Target,
-        answer: hyper::Response<Incoming>,
+        (link, answer): (Link, hyper::Response<Incoming>),
     ) -> Result<Response, ProxyError> {
         let id = grant.desktop().id;
         match answer.status() {
@@ -109,8 +124,10 @@ impl Proxy {
         head.extensions.clear();
         let body = GrantedBody {
             body,
-            desktop_gone: Box::pin(grant.desktop_gone()),
-            session_ended: Box::pin(grant.session_ended()),
+            link: Some(link),
+            home: (self.links.clone(), context.scratch.worker()),
+            grant,
+            revoked: None,
         };
         Ok(hyper::Response::from_parts(head, body.boxed_unsync()))
     }
@@ -121,11 +138,15 @@ impl Proxy {
 #[error("the grant was withdrawn")]
 struct Withdrawn;
 
-/// A desktop's body, cut off when the grant is withdrawn.
+/// A desktop's body, cut off when the grant is withdrawn. It drives the link that it comes from, and lets
+/// it rest at the end.
 struct GrantedBody {
     body: Incoming,
-    desktop_gone: Pin<Box<WaitForCancellationFutureOwned>>,
-    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    link: Option<Link>,
+    home: (Links, WorkerId),
+    grant: DesktopGrant,
+    /// Waits for the end of the grant, once the body has to be waited for.
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl hyper::body::Body for GrantedBody {
@@ -137,11 +158,24 @@ impl hyper::body::Body for GrantedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let gone = this.desktop_gone.as_mut().poll(cx).is_ready();
-        if gone || this.session_ended.as_mut().poll(cx).is_ready() {
+        if this.grant.is_revoked() {
             return Poll::Ready(Some(Err(Withdrawn.into())));
         }
-        Pin::new(&mut this.body).poll_frame(cx).map_err(Into::into)
+        let polled = match &mut this.link {
+            Some(link) => link::poll_body(&mut this.body, link, cx),
+            None => Pin::new(&mut this.body).poll_frame(cx),
+        };
+        if polled.is_pending() {
+            let grant = &this.grant;
+            let revoked = this.revoked.get_or_insert_with(|| {
+                let grant = grant.clone();
+                Box::pin(async move { grant.revoked().await })
+            });
+            if revoked.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(Withdrawn.into())));
+            }
+        }
+        polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -150,5 +184,16 @@ impl hyper::body::Body for GrantedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for GrantedBody {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take()
+            && self.body.is_end_stream()
+        {
+            let (links, worker) = &self.home;
+            links.put(*worker, self.grant.desktop().id, link);
+        }
     }
 }

@@ -41,12 +41,22 @@ const MAX_PLAIN: usize = 16 * 1024;
 pub struct Scratch(Arc<Mutex<Buffers>>);
 
 impl Scratch {
+    /// Whose buffers they are.
+    #[must_use]
+    pub fn worker(&self) -> WorkerId {
+        WorkerId(Arc::as_ptr(&self.0) as usize)
+    }
+
     /// The buffers, for the time of one poll. Never contended: the tasks of a worker run on one thread.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Buffers> {
         // Their content means nothing between two uses.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Names the owner of a [`Scratch`] as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId(usize);
 
 /// What a [`Scratch`] holds.
 #[derive(Debug)]

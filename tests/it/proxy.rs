@@ -43,7 +43,7 @@ async fn a_request_reaches_the_desktop_as_it_wants_it_and_without_our_secrets() 
     let seen = desktop.requests().pop().unwrap();
     assert_eq!(seen.target, "/app.js?v=1%20x");
     assert_eq!(seen.header("Host"), Some(HOST));
-    assert_eq!(seen.header("Connection"), Some("close"));
+    assert_eq!(seen.header("Connection"), None, "it decides by itself");
     assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
     assert_eq!(
         seen.header("Forwarded"),
