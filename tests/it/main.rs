@@ -9,6 +9,7 @@ mod support;
 
 mod api;
 mod command;
+mod data_plane;
 mod docker;
 mod door;
 mod life;

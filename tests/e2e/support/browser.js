@@ -26,10 +26,10 @@ const PATIENCE_MS = 3000;
 // A picture in fewer colours is an empty canvas, or a desktop that has not drawn anything yet.
 const COLOURS_OF_A_PICTURE = 24;
 
-/** Starts Chromium with a profile that is deleted with it. */
-export function launch() {
+/** Starts Chromium with a profile that is deleted with it, and with `flags` beyond the usual ones. */
+export function launch(flags = []) {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-  return chromium.launch({ executablePath, args: FLAGS, headless: true, timeout: LOAD_MS });
+  return chromium.launch({ executablePath, args: [...FLAGS, ...flags], headless: true, timeout: LOAD_MS });
 }
 
 /** One person with a browser of their own: no cookie is shared with another. */

@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -47,13 +47,17 @@ async function freePair() {
 
 /** A gateway that can be killed and started again with the same data. */
 export class Gateway {
-  /** Prepares and starts a gateway; `story` names it in the engine and among the artifacts. */
-  static async start(story, environment = {}) {
+  /**
+   * Prepares and starts a gateway; `story` names it in the engine and among the artifacts, `files` lie in its working
+   * directory.
+   */
+  static async start(story, environment = {}, files = {}) {
     const run = process.env.DESKGATE_E2E_RUN ?? randomBytes(4).toString('hex');
     const gateway = new Gateway();
     gateway.story = story;
     gateway.installation = new Installation(`test-e2e-${run}-${story}`);
     gateway.data = await mkdtemp(path.join(tmpdir(), `deskgate-e2e-${story}-`));
+    for (const [name, text] of Object.entries(files)) await writeFile(path.join(gateway.data, name), text);
     gateway.port = await freePair();
     gateway.origin = `https://localhost:${gateway.port}`;
     const first = randomInt(17_000, 18_900);

@@ -56,9 +56,17 @@ export class Client {
 
   /** Sends `body` as JSON; a string is sent as it is. */
   post(path, body = {}, headers = {}) {
+    return this.#send('POST', path, body, headers);
+  }
+
+  put(path, body = {}, headers = {}) {
+    return this.#send('PUT', path, body, headers);
+  }
+
+  #send(method, path, body, headers) {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     const all = { ...this.auth, 'Content-Type': 'application/json', ...headers };
-    return request(this.origin + path, { method: 'POST', headers: all, body: text, agent: this.agent });
+    return request(this.origin + path, { method, headers: all, body: text, agent: this.agent });
   }
 
   /** The session's desktops. */

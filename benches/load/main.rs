@@ -1,0 +1,61 @@
+//! The load of the peer benchmark: upstream stub, load driver, gateway and table in one program.
+//!
+//! `scripts/bench` runs it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
+//! driver and the stub, except `gateway`, which starts ours.
+
+mod drive;
+mod frame;
+mod gateway;
+mod process;
+mod socket;
+mod stub;
+mod table;
+mod tls;
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "load", about = "Load for the peer benchmark")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What `cargo bench` adds; without meaning here.
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer as a desktop would, as cheaply as possible
+    Stub(stub::Options),
+    /// Put one kind of load on a proxy and print what it cost as one line of JSON
+    Drive(drive::Options),
+    /// Run Deskgate on an engine whose only desktop is the stub
+    Gateway(gateway::Options),
+    /// Make the certificate that all proxies present
+    Certificate(tls::Options),
+    /// Turn the driver's lines into the table of medians
+    Table(table::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Stub(options) => on_one_thread(stub::run(options)),
+        Command::Drive(options) => on_one_thread(drive::run(options)),
+        Command::Gateway(options) => gateway::run(options),
+        Command::Certificate(options) => tls::write_certificate(&options),
+        Command::Table(options) => table::run(&options),
+    }
+}
+
+/// Runs to the end on a runtime of one thread: load and stub are cheapest so, and share one core when pinned.
+fn on_one_thread(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    runtime.block_on(future)
+}
