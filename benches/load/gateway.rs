@@ -1,7 +1,7 @@
 //! Deskgate itself, in this process, with an engine whose only desktop is the stub.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -101,9 +101,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 fn config(options: &Options) -> anyhow::Result<Config> {
     let mut raw = Raw::load(None, &|_| None);
     let stub = options.stub_port.to_string();
+    // The origin names the port, so it has to be known before it is listened on.
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     for (key, value) in [
-        ("PUBLIC_URL", "https://bench.test".to_owned()),
-        ("LISTEN", "127.0.0.1:0".to_owned()),
+        ("PUBLIC_URL", format!("https://localhost:{port}")),
+        ("LISTEN", format!("127.0.0.1:{port}")),
         ("TLS_CERT", options.pair.certificate.display().to_string()),
         ("TLS_KEY", options.pair.key.display().to_string()),
         ("DATABASE_URL", "sqlite::memory:".to_owned()),

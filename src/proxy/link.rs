@@ -28,11 +28,14 @@ const MAX_RESTING: usize = 6;
 /// What a desktop is sent: the browser's body, or none.
 pub type UpstreamBody = Either<Incoming, Empty<Bytes>>;
 
+type Driven = Pin<Box<Connection<TokioIo<DesktopStream>, UpstreamBody>>>;
+type Rests = HashMap<(WorkerId, DesktopId), Vec<Resting>>;
+
 /// A connection to a desktop that is driven by whoever uses it.
 pub struct Link {
     sender: SendRequest<UpstreamBody>,
     /// `None` once it has ended.
-    connection: Option<Pin<Box<Connection<TokioIo<DesktopStream>, UpstreamBody>>>>,
+    connection: Option<Driven>,
 }
 
 impl std::fmt::Debug for Link {
@@ -98,7 +101,7 @@ impl Link {
 
 /// The links that rest, of all workers: each is used again by its own worker only.
 #[derive(Clone, Debug, Default)]
-pub struct Links(Arc<Mutex<HashMap<(WorkerId, DesktopId), Vec<Resting>>>>);
+pub struct Links(Arc<Mutex<Rests>>);
 
 #[derive(Debug)]
 struct Resting {
@@ -107,7 +110,7 @@ struct Resting {
 }
 
 impl Links {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(WorkerId, DesktopId), Vec<Resting>>> {
+    fn lock(&self) -> MutexGuard<'_, Rests> {
         // The map is whole between any two calls.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

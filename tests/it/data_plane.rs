@@ -325,7 +325,7 @@ async fn only_a_persons_input_moves_last_input() {
     .await;
     assert!(seen("last_input").await.is_null(), "nobody has typed yet");
     let key = [4, 1, 0, 0, 0, 0, 0, 0x61];
-    socket.send(Message::binary(&key[..])).await.unwrap();
+    socket.send(Message::binary(key.to_vec())).await.unwrap();
     eventually("the key is recorded", || async {
         !seen("last_input").await.is_null()
     })
