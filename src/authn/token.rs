@@ -50,11 +50,14 @@ impl SessionSecret {
     #[must_use]
     pub fn hash(&self) -> SessionHash {
         let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
-        let hex = digest
-            .as_ref()
-            .iter()
-            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        SessionHash::from_hex(hex)
+        let digits = b"0123456789abcdef";
+        let digit = |value: u8| char::from(digits[usize::from(value & 15)]);
+        let pairs = digest.as_ref().iter();
+        SessionHash::from_hex(
+            pairs
+                .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+                .collect(),
+        )
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use hyper::header::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use super::upstream::Upstream;
@@ -26,6 +27,8 @@ pub struct Entry {
     pub template: Arc<Template>,
     /// The way to it.
     pub upstream: Upstream,
+    /// The confining policy of its answers, once one was made.
+    pub policy: OnceLock<HeaderValue>,
     /// Cancelled when it stops running.
     pub gone: CancellationToken,
     last_accessed: AtomicI64,
@@ -43,6 +46,7 @@ impl Entry {
             owner,
             template,
             upstream,
+            policy: OnceLock::new(),
             gone: CancellationToken::new(),
             last_accessed: AtomicI64::new(0),
             last_input: AtomicI64::new(0),

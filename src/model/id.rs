@@ -96,6 +96,17 @@ impl SessionHash {
     }
 }
 
+impl RequestId {
+    /// The id `count` places further on, in its last 32 bits.
+    #[must_use]
+    pub fn plus(self, count: u32) -> Self {
+        let bits = self.0.as_u128();
+        let low = u32::try_from(bits & u128::from(u32::MAX)).unwrap_or_default();
+        let high = bits & !u128::from(u32::MAX);
+        Self(Uuid::from_u128(high | u128::from(low.wrapping_add(count))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

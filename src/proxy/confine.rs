@@ -3,6 +3,7 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::desktop::directory::Entry;
 use crate::model::id::DesktopId;
 
 /// Knows our origin, which the policy has to spell out: `'self'` would mean all of it.
@@ -76,11 +77,15 @@ impl Confinement {
     }
 
     /// Adds the confining headers to a desktop's answer.
-    pub fn apply(&self, id: DesktopId, headers: &mut HeaderMap) {
-        // Origin and id are made of characters that a header may hold.
-        if let Ok(policy) = HeaderValue::try_from(self.policy(id)) {
-            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        }
+    ///
+    /// # Panics
+    /// Never: origin and id are made of characters that a header may hold.
+    pub fn apply(&self, desktop: &Entry, headers: &mut HeaderMap) {
+        let policy = desktop.policy.get_or_init(|| {
+            HeaderValue::try_from(self.policy(desktop.id))
+                .expect("origin and id are made of characters that a header may hold")
+        });
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
         let name = HeaderName::from_static("x-dns-prefetch-control");
         headers.insert(name, HeaderValue::from_static("off"));
     }

@@ -23,7 +23,7 @@ use crate::stream::{DesktopStream, WorkerId};
 /// How long a link may rest.
 pub const REST: Duration = Duration::from_secs(3);
 /// How many links of one worker to one desktop may rest.
-const MAX_RESTING: usize = 6;
+const MAX_RESTING: usize = 32;
 
 /// What a desktop is sent: the browser's body, or none.
 pub type UpstreamBody = Either<Incoming, Empty<Bytes>>;

@@ -119,7 +119,7 @@ impl Proxy {
             head.headers.insert(LOCATION, value);
         }
         headers::to_browser(&mut head.headers);
-        self.confinement.apply(id, &mut head.headers);
+        self.confinement.apply(grant.desktop(), &mut head.headers);
         head.version = hyper::Version::HTTP_11;
         head.extensions.clear();
         let body = GrantedBody {

@@ -6,6 +6,8 @@ pub mod client_addr;
 pub mod lang;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Version;
@@ -30,8 +32,36 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The buffers of the worker that serves it.
     pub scratch: Scratch,
+    /// Names its requests.
+    pub ids: RequestIds,
     /// Why a strict reader refused what the next request stands for, once it has.
     pub refusals: Refusals,
+}
+
+/// The ids of one connection's requests: random in front, counted behind, so that no request asks the
+/// operating system for random bytes. They name requests in logs and protect nothing.
+#[derive(Clone, Debug)]
+pub struct RequestIds(Arc<(RequestId, AtomicU32)>);
+
+impl RequestIds {
+    /// For a new connection.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new((RequestId::random(), AtomicU32::new(0))))
+    }
+
+    /// The next request's.
+    #[must_use]
+    pub fn next(&self) -> RequestId {
+        let (first, count) = &*self.0;
+        first.plus(count.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What is known of a request before anybody looks at its path.
@@ -62,7 +92,7 @@ impl RequestContext {
         let headers = request.headers();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
-            id: RequestId::random(),
+            id: connection.ids.next(),
             version: request.version(),
             client: trusted.client(
                 connection.peer.ip(),

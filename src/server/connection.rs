@@ -243,7 +243,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::time::Instant;
 
-    use crate::request::{Request, body};
+    use crate::request::{Request, RequestIds, body};
     use crate::stream::{Refusals, Scratch};
 
     struct Hello;
@@ -262,6 +262,7 @@ mod tests {
         let info = ConnectionInfo {
             peer: ([127, 0, 0, 1], 1).into(),
             scratch: Scratch::default(),
+            ids: RequestIds::new(),
             refusals: Refusals::default(),
         };
         let (handler, spawner) = (Arc::new(Hello), tasks.clone());

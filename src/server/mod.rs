@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::request::client_addr::TrustedProxies;
-use crate::request::{ConnectionInfo, Request, Response};
+use crate::request::{ConnectionInfo, Request, RequestIds, Response};
 use crate::stream::{Refusals, Scratch, Transport};
 use crate::tasks::Tasks;
 use limits::Limits;
@@ -185,6 +185,7 @@ impl<H: Handler> Visit<H> {
         let info = ConnectionInfo {
             peer,
             scratch: self.scratch,
+            ids: RequestIds::new(),
             refusals: Refusals::default(),
         };
         connection::serve(stream, protocol, info, (self.handler, self.tasks)).await;
