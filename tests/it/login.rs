@@ -152,6 +152,19 @@ async fn the_token_is_only_on_a_page_that_a_person_opened() {
 }
 
 #[tokio::test]
+async fn a_session_is_found_whatever_a_script_wrote_into_other_cookies() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let planted = format!("\u{2000}{SESSION}=planted; x=\u{fc}\u{4e2d}");
+    let mut browser = gateway.browser().with(
+        "cookie",
+        &format!("{planted}; {SESSION}={session}; y=\u{fc}"),
+    );
+    assert_eq!(browser.get("/session").await.status, StatusCode::OK);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_provider_that_is_down_is_said_on_the_page() {
     let gateway = TestGateway::start_with(&[("OAUTH_ISSUER", "http://127.0.0.1:9")]).await;
     let mut browser = gateway
