@@ -161,7 +161,8 @@ impl Gateway {
         Ok(who)
     }
 
-    /// Sends a person who is not signed in to the login, and everybody else away.
+    /// Sends a person who opens a page and is not signed in to the login, and everybody else away: scripts,
+    /// frames and images have no use for it.
     fn sign_in_first(
         &self,
         context: &RequestContext,
@@ -172,7 +173,9 @@ impl Gateway {
             error,
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
-        let page = context.wants_page && request.method().is_safe();
+        let page = context.wants_page
+            && request.method().is_safe()
+            && pages::destination(request).is_none_or(|dest| dest == "document");
         if !(not_signed_in && page && !request.headers().contains_key(UPGRADE)) {
             return Err(error);
         }

@@ -237,6 +237,15 @@ async fn people_are_led_in_and_programs_are_told() {
             .starts_with("/login?return_to=%2Fdesktop%2F")
     );
     assert_eq!(stranger.get(&entry).await.status, StatusCode::UNAUTHORIZED);
+    for (dest, expected) in [
+        ("document", StatusCode::FOUND),
+        ("iframe", StatusCode::UNAUTHORIZED),
+        ("empty", StatusCode::UNAUTHORIZED),
+    ] {
+        let headers = [page[0], ("sec-fetch-dest", dest)];
+        let answer = stranger.send(Method::GET, &entry, &headers, "").await;
+        assert_eq!(answer.status, expected, "{dest}");
+    }
 
     pupil.post("/api/container/stop", "").await;
     let waiting = pupil.send(Method::GET, &entry, &page, "").await;
