@@ -98,6 +98,11 @@ impl Gateway {
         request: Request,
     ) -> Result<Response, HttpError> {
         self.check(&request, route.is_health())?;
+        // A desktop's page can make the browser load pages of the portal, or of other desktops, before anybody
+        // visits them. No page of ours asks for that.
+        if !matches!(route, Route::Asset(_)) && route::is_prefetch(request.headers()) {
+            return Err(HttpError::Prefetch);
+        }
         match route {
             Route::Desktop { id, rest } => {
                 let who = match self.authenticated(&request).await {

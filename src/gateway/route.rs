@@ -146,6 +146,18 @@ pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
     Ok(())
 }
 
+/// Whether the browser asks ahead of a visit that may never come: `Sec-Purpose` of the Fetch standard, which
+/// no script can set, and its forerunner `Purpose`.
+#[must_use]
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    let purposes = ["sec-purpose", "purpose"].into_iter();
+    let mut values = purposes.flat_map(|name| headers.get_all(name));
+    values.any(|value| {
+        let start = value.as_bytes().get(..b"prefetch".len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
+    })
+}
+
 /// Refuses a request for another host than `ours` (`name` or `name:port`).
 pub fn check_host<B>(request: &Request<B>, ours: &str) -> Result<(), HttpError> {
     let named: Vec<&str> = hosts(request.headers());
@@ -267,6 +279,22 @@ mod tests {
             head(|r| r.uri("/").header("cookie", "a".repeat(MAX_COOKIES + 1))),
         ] {
             assert!(check_head(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_ahead_of_a_visit_is_known() {
+        for (name, value, expected) in [
+            ("sec-purpose", "prefetch", true),
+            ("sec-purpose", "prefetch;prerender", true),
+            ("sec-purpose", "Prefetch; anonymous-client-ip", true),
+            ("purpose", "prefetch", true),
+            ("sec-purpose", "", false),
+            ("x-purpose", "prefetch", false),
+            ("sec-purpose", "other", false),
+        ] {
+            let asked = head(|request| request.uri("/").header(name, value));
+            assert_eq!(is_prefetch(asked.headers()), expected, "{name}: {value}");
         }
     }
 

@@ -75,7 +75,12 @@ fn as_json(row: &Row, context: &RequestContext) -> Response {
 fn log(error: &HttpError, row: &Row, context: &RequestContext) {
     let (request, client, code) = (context.id, context.client, row.code);
     let error = ErrorChain(error.as_error());
-    if row.status.is_server_error() && !matches!(row.code, "desktop_not_running" | "desktop_ended")
+    let ours = row.status.is_server_error();
+    if ours
+        && !matches!(
+            row.code,
+            "desktop_not_running" | "desktop_ended" | "prefetch_refused"
+        )
     {
         tracing::warn!(%request, %client, code, %error, "request failed");
     } else {
