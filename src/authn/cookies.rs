@@ -63,6 +63,17 @@ impl Cookies {
         SessionSecret::parse(first)
     }
 
+    /// Leaves of a request's cookies only our sessions, so that nobody has to hold the others.
+    pub fn forget_others(headers: &mut HeaderMap) {
+        let ours: Vec<String> = values(headers, SESSION_COOKIE)
+            .map(|value| format!("{SESSION_COOKIE}={value}"))
+            .collect();
+        headers.remove(COOKIE);
+        if let Ok(ours) = HeaderValue::try_from(ours.join("; ")) {
+            headers.insert(COOKIE, ours);
+        }
+    }
+
     /// `Set-Cookie` that gives the browser its session.
     #[must_use]
     pub fn set_session(secret: &SessionSecret) -> String {
@@ -219,6 +230,23 @@ mod tests {
                 assert_eq!(found.as_ref(), Some(&secret), "{shown}");
             }
             assert_eq!(Cookies::session(&headers(theirs)), None, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_can_be_forgotten() {
+        let ours = format!("{SESSION_COOKIE}=a");
+        for (sent, left) in [
+            (vec!["x=1", &ours, "y=\u{fc}"], ours.clone()),
+            (vec!["x=1"], String::new()),
+            (vec![], String::new()),
+            (vec![&ours, &ours], format!("{ours}; {ours}")),
+        ] {
+            let mut headers = headers(sent.join("; "));
+            headers.append(COOKIE, HeaderValue::from_static("z=3"));
+            Cookies::forget_others(&mut headers);
+            let found: Vec<_> = headers.get_all(COOKIE).iter().collect();
+            assert_eq!(found, [&left], "{sent:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::api::Api;
+use crate::authn::cookies::Cookies;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
 use crate::authz::{self, Access};
 use crate::config::OnLogout;
@@ -95,9 +96,12 @@ impl Gateway {
         &self,
         context: &RequestContext,
         route: Route<'_>,
-        request: Request,
+        mut request: Request,
     ) -> Result<Response, HttpError> {
         self.check(&request, route.is_health())?;
+        if request.headers().contains_key(UPGRADE) {
+            Cookies::forget_others(request.headers_mut());
+        }
         // A desktop's page can make the browser load pages of the portal, or of other desktops, before anybody
         // visits them. No page of ours asks for that.
         if !matches!(route, Route::Asset(_)) && route::is_prefetch(request.headers()) {

@@ -147,15 +147,15 @@ impl HttpError {
                 "malformed_request",
                 format!("The request is malformed: {what}."),
             ),
+            Self::CookiesTooLarge | Self::Refused(Refusal::CookiesTooLarge) => Row::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "cookies_too_large",
+                "The cookies of this site were too large and have been cleared. Please sign in again.",
+            ),
             Self::Refused(refusal) => Row::new(
                 StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST),
                 "malformed_request",
                 format!("The request is malformed: {}.", refusal.text()),
-            ),
-            Self::CookiesTooLarge => Row::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "cookies_too_large",
-                "The cookies of this site were too large and have been cleared. Please sign in again.",
             ),
             Self::Prefetch => Row::new(
                 StatusCode::SERVICE_UNAVAILABLE,
