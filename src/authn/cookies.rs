@@ -3,7 +3,7 @@
 //! same key can finish it.
 
 use cookie::{Cookie, CookieJar, Key, SameSite};
-use hyper::header::{COOKIE, HeaderMap};
+use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::token::SessionSecret;
@@ -60,7 +60,18 @@ impl Cookies {
         if sent.next().is_some() {
             return None;
         }
-        SessionSecret::parse(&first)
+        SessionSecret::parse(first)
+    }
+
+    /// Leaves of a request's cookies only our sessions, so that nobody has to hold the others.
+    pub fn forget_others(headers: &mut HeaderMap) {
+        let ours: Vec<String> = values(headers, SESSION_COOKIE)
+            .map(|value| format!("{SESSION_COOKIE}={value}"))
+            .collect();
+        headers.remove(COOKIE);
+        if let Ok(ours) = HeaderValue::try_from(ours.join("; ")) {
+            headers.insert(COOKIE, ours);
+        }
     }
 
     /// `Set-Cookie` that gives the browser its session.
@@ -103,20 +114,32 @@ impl Cookies {
         let value = values(headers, LOGIN_COOKIE).next()?;
         let plain = CookieJar::new()
             .private(&self.key)
-            .decrypt(Cookie::new(LOGIN_COOKIE, value))?;
+            .decrypt(Cookie::new(LOGIN_COOKIE, value.to_owned()))?;
         serde_json::from_str(plain.value()).ok()
     }
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| Cookie::split_parse(header.to_owned()))
-        .filter_map(Result::ok)
-        .filter(move |cookie| cookie.name() == name)
-        .map(|cookie| cookie.value().to_owned())
+/// What the request's cookies of this name say. Cut into bytes and compared byte for byte: what a script
+/// wrote into its own cookies must neither hide ours nor pass for it, as it could where all of the field has
+/// to be text, or where a name loses the Unicode spaces around it.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    fields
+        .flat_map(|field| field.split(|byte| *byte == b';'))
+        .filter_map(move |pair| {
+            let value = trim(pair)
+                .strip_prefix(name.as_bytes())?
+                .strip_prefix(b"=")?;
+            str::from_utf8(value).ok().filter(|value| value.is_ascii())
+        })
+}
+
+/// `text` without the spaces and tabs around it (RFC 9110 section 5.6.3).
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 fn ours(name: &'static str, value: String) -> Cookie<'static> {
@@ -138,9 +161,10 @@ fn expired(name: &'static str) -> String {
 mod tests {
     use super::*;
 
-    fn headers(cookie: &str) -> HeaderMap {
+    fn headers(cookie: impl AsRef<[u8]>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, cookie.parse().expect("a header value"));
+        let value = HeaderValue::from_bytes(cookie.as_ref()).expect("a header value");
+        headers.insert(COOKIE, value);
         headers
     }
 
@@ -163,7 +187,7 @@ mod tests {
         }
         assert!(!set.contains("Domain"));
         assert_eq!(
-            Cookies::session(&headers(&format!("a=b; {}; c=d", pair(&set)))),
+            Cookies::session(&headers(format!("a=b; {}; c=d", pair(&set)))),
             Some(secret)
         );
     }
@@ -176,7 +200,54 @@ mod tests {
             a.expose(),
             b.expose()
         );
-        assert_eq!(Cookies::session(&headers(&both)), None);
+        assert_eq!(Cookies::session(&headers(both)), None);
+    }
+
+    #[test]
+    fn what_scripts_write_into_their_cookies_neither_hides_ours_nor_passes_for_it() {
+        let secret = SessionSecret::random();
+        let ours = format!("{SESSION_COOKIE}={}", secret.expose());
+        let planted = SessionSecret::random();
+        for theirs in [
+            &b"x=\xfc"[..],
+            "x=\u{fc}\u{4e2d}".as_bytes(),
+            b"\xff\xfe",
+            b"",
+            b"=",
+            b"x",
+            b"x=\"",
+            format!("\u{2000}{SESSION_COOKIE}={}", planted.expose()).as_bytes(),
+            format!("\u{a0}{SESSION_COOKIE}={}", planted.expose()).as_bytes(),
+            format!("{SESSION_COOKIE} ={}", planted.expose()).as_bytes(),
+            format!("{}={}", SESSION_COOKIE.to_lowercase(), planted.expose()).as_bytes(),
+            format!("x{SESSION_COOKIE}={}", planted.expose()).as_bytes(),
+            format!("\"{SESSION_COOKIE}\"={}", planted.expose()).as_bytes(),
+        ] {
+            let shown = theirs.escape_ascii();
+            for (first, second) in [(theirs, ours.as_bytes()), (ours.as_bytes(), theirs)] {
+                let both = [first, b"; \t", second].concat();
+                let found = Cookies::session(&headers(both));
+                assert_eq!(found.as_ref(), Some(&secret), "{shown}");
+            }
+            assert_eq!(Cookies::session(&headers(theirs)), None, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_can_be_forgotten() {
+        let ours = format!("{SESSION_COOKIE}=a");
+        for (sent, left) in [
+            (vec!["x=1", &ours, "y=\u{fc}"], ours.clone()),
+            (vec!["x=1"], String::new()),
+            (vec![], String::new()),
+            (vec![&ours, &ours], format!("{ours}; {ours}")),
+        ] {
+            let mut headers = headers(sent.join("; "));
+            headers.append(COOKIE, HeaderValue::from_static("z=3"));
+            Cookies::forget_others(&mut headers);
+            let found: Vec<_> = headers.get_all(COOKIE).iter().collect();
+            assert_eq!(found, [&left], "{sent:?}");
+        }
     }
 
     #[test]
@@ -197,6 +268,6 @@ mod tests {
         let mut broken = pair(&set).to_owned();
         let last = broken.pop().expect("not empty");
         broken.push(if last == 'A' { 'B' } else { 'A' });
-        assert_eq!(cookies.login(&headers(&broken)), None);
+        assert_eq!(cookies.login(&headers(broken)), None);
     }
 }

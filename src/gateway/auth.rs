@@ -35,9 +35,18 @@ fn add_cookie(response: &mut Response, cookie: &str) {
 }
 
 impl Gateway {
-    /// `GET /login?return_to=/path`
+    /// `GET /login?return_to=/path`. Whoever is signed in already goes straight there: a login ends the session
+    /// before it, and the provider may ask nobody, so that any page that leads here could end it.
     pub(super) async fn login(&self, request: &Request) -> Result<Response, HttpError> {
         let return_to = query_value(request.uri().query(), "return_to").unwrap_or_default();
+        match self.authenticator.authenticate(request.headers()).await {
+            Ok(_) => {
+                let to = self.authenticator.origin().local_path(&return_to);
+                return Ok(redirect(StatusCode::FOUND, &to));
+            }
+            Err(AuthnError::NoSession | AuthnError::InvalidSession) => {}
+            Err(error) => return Err(error.into()),
+        }
         let (url, cookie) = self.authenticator.begin_login(&return_to).await?;
         let mut response = redirect(StatusCode::FOUND, url.as_str());
         add_cookie(&mut response, &cookie);

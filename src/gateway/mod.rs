@@ -14,6 +14,7 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::api::Api;
+use crate::authn::cookies::Cookies;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
 use crate::authz::{self, Access};
 use crate::config::OnLogout;
@@ -95,9 +96,17 @@ impl Gateway {
         &self,
         context: &RequestContext,
         route: Route<'_>,
-        request: Request,
+        mut request: Request,
     ) -> Result<Response, HttpError> {
         self.check(&request, route.is_health())?;
+        if request.headers().contains_key(UPGRADE) {
+            Cookies::forget_others(request.headers_mut());
+        }
+        // A desktop's page can make the browser load pages of the portal, or of other desktops, before anybody
+        // visits them. No page of ours asks for that.
+        if !matches!(route, Route::Asset(_)) && route::is_prefetch(request.headers()) {
+            return Err(HttpError::Prefetch);
+        }
         match route {
             Route::Desktop { id, rest } => {
                 let who = match self.authenticated(&request).await {
@@ -161,7 +170,8 @@ impl Gateway {
         Ok(who)
     }
 
-    /// Sends a person who is not signed in to the login, and everybody else away.
+    /// Sends a person who opens a page and is not signed in to the login, and everybody else away: scripts,
+    /// frames and images have no use for it.
     fn sign_in_first(
         &self,
         context: &RequestContext,
@@ -172,7 +182,9 @@ impl Gateway {
             error,
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
-        let page = context.wants_page && request.method().is_safe();
+        let page = context.wants_page
+            && request.method().is_safe()
+            && pages::destination(request).is_none_or(|dest| dest == "document");
         if !(not_signed_in && page && !request.headers().contains_key(UPGRADE)) {
             return Err(error);
         }

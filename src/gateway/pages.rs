@@ -24,11 +24,13 @@ use crate::respond::{content, html, json as json_answer};
 /// What a fetch is for (Fetch Metadata); no script can forge it.
 const FETCH_DEST: &str = "sec-fetch-dest";
 
+/// What the browser will do with the answer, if it says so.
+pub(super) fn destination(request: &Request) -> Option<&HeaderValue> {
+    request.headers().get(FETCH_DEST)
+}
+
 fn is_document(request: &Request) -> bool {
-    request
-        .headers()
-        .get(FETCH_DEST)
-        .is_some_and(|dest| dest == "document")
+    destination(request).is_some_and(|dest| dest == "document")
 }
 
 /// Where a person who opens the bare address of a desktop is sent: its entry page, whose query tells

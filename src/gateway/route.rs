@@ -6,6 +6,7 @@ use hyper::{Method, Request, Version};
 
 use crate::model::id::DesktopId;
 use crate::respond::error::HttpError;
+use crate::stream::guard::{self, Refusal};
 
 /// Largest sum of cookie headers, bytes. A desktop's script could fill the browser's jar.
 const MAX_COOKIES: usize = 8 * 1024;
@@ -112,7 +113,9 @@ fn allow(method: &Method, allowed: &[Method], text: &'static str) -> Result<(), 
     }
 }
 
-/// Refuses a head that two readers could understand differently (RFC 9112 sections 3.2 and 6.3).
+/// Refuses a head that two readers could understand differently (RFC 9112 sections 3.2 and 6.3), and one that
+/// is too large. The cookies of a WebSocket may be: a script can fill the jar for its path alone, where no page
+/// is, and browsers heed Clear-Site-Data on pages only.
 pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
     let headers = request.headers();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
@@ -140,10 +143,40 @@ pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
         .iter()
         .map(hyper::header::HeaderValue::len)
         .sum();
-    if cookies > MAX_COOKIES {
+    if cookies > MAX_COOKIES && !headers.contains_key(header::UPGRADE) {
         return Err(HttpError::CookiesTooLarge);
     }
+    if request.version() >= Version::HTTP_2 {
+        check_size(headers)?;
+    }
     Ok(())
+}
+
+/// What the guard of HTTP/1.1 has checked already: HTTP/2 has to read large heads for the cookies' sake.
+fn check_size(headers: &HeaderMap) -> Result<(), HttpError> {
+    let others = headers.iter().filter(|(name, _)| *name != header::COOKIE);
+    let (count, bytes) = others.fold((0, 0), |(count, bytes), (name, value)| {
+        (count + 1, bytes + name.as_str().len() + value.len() + 4)
+    });
+    if count > usize::from(guard::MAX_FIELDS) {
+        return Err(Refusal::TooManyFields.into());
+    }
+    if bytes > guard::MAX_HEAD {
+        return Err(Refusal::HeadTooLarge.into());
+    }
+    Ok(())
+}
+
+/// Whether the browser asks ahead of a visit that may never come: `Sec-Purpose` of the Fetch standard, which
+/// no script can set, and its forerunner `Purpose`.
+#[must_use]
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    let purposes = ["sec-purpose", "purpose"].into_iter();
+    let mut values = purposes.flat_map(|name| headers.get_all(name));
+    values.any(|value| {
+        let start = value.as_bytes().get(..b"prefetch".len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
+    })
 }
 
 /// Refuses a request for another host than `ours` (`name` or `name:port`).
@@ -267,6 +300,48 @@ mod tests {
             head(|r| r.uri("/").header("cookie", "a".repeat(MAX_COOKIES + 1))),
         ] {
             assert!(check_head(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn large_heads_are_refused_but_for_the_cookies_of_a_websocket() {
+        let jar = "a".repeat(700_000);
+        let opening = |r: hyper::http::request::Builder| r.uri("/").header("upgrade", "websocket");
+        assert!(check_head(&head(|r| opening(r).header("cookie", &jar))).is_ok());
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let full = head(|r| r.uri("/").version(version).header("cookie", &jar));
+            let refused = check_head(&full);
+            assert!(matches!(refused, Err(HttpError::CookiesTooLarge)));
+        }
+        let many = |count: usize| {
+            head(|request| {
+                let request = request.uri("/").version(Version::HTTP_2);
+                (0..count).fold(request, |request, at| request.header(format!("x{at}"), "1"))
+            })
+        };
+        assert!(check_head(&many(100)).is_ok());
+        assert!(check_head(&many(101)).is_err());
+        let long = |length| {
+            let value = "x".repeat(length);
+            head(|r| r.uri("/").version(Version::HTTP_2).header("x", value))
+        };
+        assert!(check_head(&long(30_000)).is_ok());
+        assert!(check_head(&long(33_000)).is_err());
+    }
+
+    #[test]
+    fn what_is_asked_ahead_of_a_visit_is_known() {
+        for (name, value, expected) in [
+            ("sec-purpose", "prefetch", true),
+            ("sec-purpose", "prefetch;prerender", true),
+            ("sec-purpose", "Prefetch; anonymous-client-ip", true),
+            ("purpose", "prefetch", true),
+            ("sec-purpose", "", false),
+            ("x-purpose", "prefetch", false),
+            ("sec-purpose", "other", false),
+        ] {
+            let asked = head(|request| request.uri("/").header(name, value));
+            assert_eq!(is_prefetch(asked.headers()), expected, "{name}: {value}");
         }
     }
 

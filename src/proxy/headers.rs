@@ -1,6 +1,6 @@
 //! Which headers cross. To the desktop: a short list, made fresh, because KasmVNC reads no more than
 //! 4095 bytes of head and because nothing of the gateway's is a desktop's business. To the browser:
-//! everything but what would act on the whole origin.
+//! what describes the answer, and nothing that could act on the whole origin.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -25,49 +25,37 @@ const TO_DESKTOP: [HeaderName; 10] = [
 /// Longest value that is forwarded, bytes. A longer one is left out: all of them are optional.
 const MAX_VALUE: usize = 256;
 
-/// Response headers that never reach the browser: they would act beyond `/desktop/<id>/`, reveal the
-/// gateway's own credentials, or weaken what the gateway sets itself.
-const NOT_TO_BROWSER: [&str; 27] = [
-    "set-cookie",
-    "set-cookie2",
-    "service-worker-allowed",
-    "clear-site-data",
-    "refresh",
-    "www-authenticate",
-    "proxy-authenticate",
-    "authentication-info",
-    "alt-svc",
-    "strict-transport-security",
-    "public-key-pins",
-    "expect-ct",
-    "report-to",
-    "reporting-endpoints",
-    "nel",
-    "server",
-    "x-powered-by",
-    "link",
-    "sourcemap",
-    "origin-agent-cluster",
-    "content-security-policy",
-    "content-security-policy-report-only",
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "x-frame-options",
-    "set-login",
-    "accept-ch",
-];
-
-/// Headers of one hop (RFC 9110 section 7.6.1), whatever `Connection` says.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authorization",
-];
+/// Whether a response header is passed on to the browser. A list of what may pass, since new headers that
+/// act on a whole origin are invented all the time. What is on it describes the body, says how long it may be
+/// kept, or makes the page stricter with itself; none acts beyond the answer that it comes with. Headers of
+/// one hop (RFC 9110 section 7.6.1) are not on it.
+fn may_pass(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "accept-ranges"
+            | "age"
+            | "allow"
+            | "cache-control"
+            | "content-disposition"
+            | "content-encoding"
+            | "content-language"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "cross-origin-embedder-policy"
+            | "cross-origin-opener-policy"
+            | "cross-origin-resource-policy"
+            | "date"
+            | "etag"
+            | "expires"
+            | "last-modified"
+            | "location"
+            | "pragma"
+            | "retry-after"
+            | "vary"
+            | "x-content-type-options"
+    )
+}
 
 /// What a desktop is told about a request, apart from the request itself.
 #[derive(Clone, Copy, Debug)]
@@ -123,28 +111,25 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
     headers
 }
 
-/// Removes what must not reach the browser from a desktop's answer.
+/// Leaves of a desktop's answer only what may reach the browser.
 pub fn to_browser(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+    let from_desktop = std::mem::replace(headers, HeaderMap::with_capacity(16));
+    let mut hop = Vec::new();
+    // Of a header with several values only the first comes with its name.
+    let mut current = None;
+    for (name, value) in from_desktop {
+        current = name.or(current);
+        match &current {
+            Some(name) if may_pass(name) => {
+                headers.append(name.clone(), value);
+            }
+            Some(name) if *name == header::CONNECTION => hop.push(value),
+            _ => {}
+        }
     }
-    for name in HOP_BY_HOP.iter().chain(&NOT_TO_BROWSER) {
-        headers.remove(*name);
-    }
-    let cors: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("access-control-"))
-        .cloned()
-        .collect();
-    for name in cors {
-        headers.remove(name);
+    let named = hop.iter().filter_map(|value| value.to_str().ok());
+    for name in named.flat_map(|value| value.split(',')) {
+        headers.remove(name.trim());
     }
 }
 
@@ -155,21 +140,71 @@ mod tests {
     #[test]
     fn nothing_that_acts_on_the_origin_reaches_the_browser() {
         let mut headers = HeaderMap::new();
-        for name in NOT_TO_BROWSER.iter().chain(&HOP_BY_HOP) {
-            headers.append(*name, HeaderValue::from_static("x"));
+        for name in [
+            "access-control-allow-origin",
+            "accept-ch",
+            "alt-svc",
+            "clear-site-data",
+            "connection",
+            "content-security-policy",
+            "keep-alive",
+            "link",
+            "origin-trial",
+            "permissions-policy",
+            "refresh",
+            "server",
+            "service-worker-allowed",
+            "set-cookie",
+            "speculation-rules",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "use-as-dictionary",
+            "www-authenticate",
+            "x-invented-tomorrow",
+        ] {
+            headers.append(name, HeaderValue::from_static("x"));
         }
         headers.append("set-cookie", HeaderValue::from_static("second"));
-        headers.insert("access-control-max-age", HeaderValue::from_static("1"));
-        headers.insert("connection", HeaderValue::from_static("close, X-Private"));
-        headers.insert("x-private", HeaderValue::from_static("1"));
-        headers.insert("content-type", HeaderValue::from_static("text/html"));
-        headers.insert(
-            "cross-origin-embedder-policy",
-            HeaderValue::from_static("require-corp"),
-        );
+        headers.append("content-type", HeaderValue::from_static("text/html"));
         to_browser(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-type", "cross-origin-embedder-policy"]);
+        assert_eq!(headers.len(), 1, "{headers:?}");
+        assert_eq!(headers["content-type"], "text/html");
+    }
+
+    #[test]
+    fn what_describes_the_body_passes_with_all_its_values() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "text/html"),
+            ("content-encoding", "br"),
+            ("vary", "accept"),
+            ("vary", "accept-encoding"),
+            ("etag", "\"1\""),
+            ("cross-origin-embedder-policy", "require-corp"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let expected = headers.clone();
+        headers.insert("server", HeaderValue::from_static("x"));
+        to_browser(&mut headers);
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn what_is_named_as_of_one_hop_stays() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, ETag"),
+            ("etag", "\"1\""),
+            ("connection", " vary,, ,no name"),
+            ("vary", "a"),
+            ("age", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        to_browser(&mut headers);
+        assert_eq!(headers.len(), 1, "{headers:?}");
+        assert_eq!(headers["age"], "1");
     }
 }

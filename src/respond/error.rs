@@ -54,6 +54,8 @@ pub enum HttpError {
     Refused(#[from] Refusal),
     #[error("the cookies are too large")]
     CookiesTooLarge,
+    #[error("the browser asks ahead of a visit")]
+    Prefetch,
     #[error("the body is not the JSON expected: {0}")]
     Json(String),
     #[error("the query is not the one expected: {0}")]
@@ -145,15 +147,20 @@ impl HttpError {
                 "malformed_request",
                 format!("The request is malformed: {what}."),
             ),
+            Self::CookiesTooLarge | Self::Refused(Refusal::CookiesTooLarge) => Row::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "cookies_too_large",
+                "The cookies of this site were too large and have been cleared. Please sign in again.",
+            ),
             Self::Refused(refusal) => Row::new(
                 StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST),
                 "malformed_request",
                 format!("The request is malformed: {}.", refusal.text()),
             ),
-            Self::CookiesTooLarge => Row::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "cookies_too_large",
-                "The cookies of this site were too large and have been cleared. Please sign in again.",
+            Self::Prefetch => Row::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "prefetch_refused",
+                "This is not served ahead of a visit.",
             ),
             Self::Json(what) => Row::new(
                 StatusCode::BAD_REQUEST,

@@ -9,6 +9,7 @@ use super::error::{HttpError, Row};
 use super::page::{self, ErrorPage};
 use super::{content, html};
 use crate::request::{RequestContext, Response, body};
+use crate::stream::guard::Refusal;
 use crate::telemetry::ErrorChain;
 
 /// The answer to a request that failed.
@@ -33,7 +34,7 @@ pub fn respond(error: &HttpError, context: &RequestContext) -> Response {
         HttpError::BodyTooLarge if context.version < Version::HTTP_2 => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        HttpError::CookiesTooLarge => {
+        HttpError::CookiesTooLarge | HttpError::Refused(Refusal::CookiesTooLarge) => {
             let name = HeaderName::from_static("clear-site-data");
             headers.insert(name, HeaderValue::from_static("\"cookies\""));
         }
@@ -75,7 +76,12 @@ fn as_json(row: &Row, context: &RequestContext) -> Response {
 fn log(error: &HttpError, row: &Row, context: &RequestContext) {
     let (request, client, code) = (context.id, context.client, row.code);
     let error = ErrorChain(error.as_error());
-    if row.status.is_server_error() && !matches!(row.code, "desktop_not_running" | "desktop_ended")
+    let ours = row.status.is_server_error();
+    if ours
+        && !matches!(
+            row.code,
+            "desktop_not_running" | "desktop_ended" | "prefetch_refused"
+        )
     {
         tracing::warn!(%request, %client, code, %error, "request failed");
     } else {

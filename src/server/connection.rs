@@ -15,9 +15,10 @@ use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::Handler;
+use super::large_heads::LargeHeads;
 use crate::request::{Body, BoxError, ConnectionInfo, Response};
 use crate::stream::Guarded;
 use crate::tasks::Tasks;
@@ -26,8 +27,11 @@ use crate::tasks::Tasks;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Without a request in progress.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Largest head of a request, bytes.
+/// Largest head of an HTTP/1.1 request, bytes, without the cookies that the guard takes out.
 const MAX_HEAD: usize = 32 * 1024;
+/// Largest head of an HTTP/2 request, bytes as RFC 9113 section 6.5.2 counts them. The library answers to a
+/// larger one without clearing the cookies that made it large: 180 of 4 KiB in today's browsers.
+const MAX_HEAD_LIST: u32 = 1024 * 1024;
 /// Header fields of a request.
 const MAX_FIELDS: usize = 100;
 /// Requests at the same time on one HTTP/2 connection.
@@ -101,7 +105,7 @@ pub(super) async fn serve<S, H>(
     stream: S,
     protocol: Protocol,
     info: ConnectionInfo,
-    (handler, tasks): (Arc<H>, Tasks),
+    (handler, tasks, large_heads): (Arc<H>, Tasks, Arc<Semaphore>),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
@@ -141,6 +145,7 @@ pub(super) async fn serve<S, H>(
             .await;
         }
         Protocol::Http2 => {
+            let stream = LargeHeads::counted(stream, large_heads);
             let connection = http2(TokioIo::new(stream), service(info));
             drive(
                 connection,
@@ -169,7 +174,7 @@ where
         .max_local_error_reset_streams(MAX_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER)
         .enable_connect_protocol()
-        .max_header_list_size(32 * 1024)
+        .max_header_list_size(MAX_HEAD_LIST)
         .serve_connection(io, service)
 }
 
@@ -266,9 +271,10 @@ mod tests {
             refusals: Refusals::default(),
         };
         let (handler, spawner) = (Arc::new(Hello), tasks.clone());
+        let places = Arc::new(Semaphore::new(1));
         tasks.spawn(
             "connection",
-            serve(server, protocol, info, (handler, spawner)),
+            serve(server, protocol, info, (handler, spawner, places)),
         );
         client.write_all(bytes).await.unwrap();
         let begun = Instant::now();

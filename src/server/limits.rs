@@ -1,4 +1,4 @@
-//! How many may be connected: in total, and from one address.
+//! How many may be connected, in total and from one address, and how many heads may be large.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,11 +11,18 @@ use super::per_client::{PerClient, Slot};
 /// HTTP/2 connection whose peer sends and does not read. A connection that rests holds a hundredth of it.
 pub const CONNECTION_MEMORY: u64 = 1024 * 1024;
 
-/// Counts connections. Clones count together.
+/// Heads of HTTP/2 requests that are larger than one frame and under way at the same time.
+const LARGE_HEADS: usize = 64;
+/// Largest amount of memory that one of them takes, bytes: a megabyte as it is counted (RFC 9113 section
+/// 6.5.2), made of the smallest fields.
+const LARGE_HEAD_MEMORY: u64 = 4 * 1024 * 1024;
+
+/// Counts connections and what makes them large. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Limits {
     total: u32,
     places: Arc<Semaphore>,
+    large_heads: Arc<Semaphore>,
     per_client: PerClient,
 }
 
@@ -26,6 +33,7 @@ impl Limits {
         Self {
             total,
             places: Arc::new(Semaphore::new(total as usize)),
+            large_heads: Arc::new(Semaphore::new(LARGE_HEADS)),
             per_client: PerClient::new(per_client),
         }
     }
@@ -33,12 +41,17 @@ impl Limits {
     /// Most memory that connections can take at the same time, bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        u64::from(self.total) * CONNECTION_MEMORY
+        u64::from(self.total) * CONNECTION_MEMORY + LARGE_HEADS as u64 * LARGE_HEAD_MEMORY
     }
 
     /// A place, as soon as there is one. Until then nobody is accepted: they wait in the system's queue.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// The places for large heads.
+    pub(super) fn large_heads(&self) -> Arc<Semaphore> {
+        self.large_heads.clone()
     }
 
     /// A place for one more connection from `ip`.

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 mod connection;
+mod large_heads;
 pub mod limits;
 pub mod listener;
 pub mod per_client;
@@ -29,6 +30,7 @@ use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, RequestIds, Response};
 use crate::stream::{Refusals, Scratch, Transport};
 use crate::tasks::Tasks;
+use connection::Protocol;
 use limits::Limits;
 use listener::Listener;
 use tls::Acceptor;
@@ -176,7 +178,7 @@ impl<H: Handler> Visit<H> {
             return Err(io::Error::other("this client has too many connections"));
         };
         let (stream, protocol) = match &self.door.acceptor {
-            None => (Transport::plain(socket), connection::Protocol::Http1),
+            None => (Transport::plain(socket), Protocol::Http1),
             Some(acceptor) => {
                 let (stream, protocol) = acceptor.handshake(socket, self.scratch.clone()).await?;
                 (Transport::tls(stream), protocol)
@@ -188,7 +190,9 @@ impl<H: Handler> Visit<H> {
             ids: RequestIds::new(),
             refusals: Refusals::default(),
         };
-        connection::serve(stream, protocol, info, (self.handler, self.tasks)).await;
+        let large_heads = self.door.limits.large_heads();
+        let rest = (self.handler, self.tasks, large_heads);
+        connection::serve(stream, protocol, info, rest).await;
         drop(slot);
         Ok(())
     }

@@ -4,18 +4,23 @@
 //! it does not know routes; which method, path and host are right is decided behind it.
 
 mod chunked;
+mod cookies;
 mod head;
 mod line;
 mod names;
 mod refusal;
 
+use std::ops::Range;
+
 use chunked::Chunked;
-use head::{Framing, Head};
+use head::{Framing, Head, Step};
 
 pub use refusal::Refusal;
 
 /// Largest head of a request, bytes, from its request line to its empty line.
 pub const MAX_HEAD: usize = 32 * 1024;
+/// Bytes of cookies that may be taken out of a head. Browsers keep some 180 cookies of 4 KiB for a site.
+pub const MAX_CUT: usize = 1024 * 1024;
 /// Header fields of a request.
 pub const MAX_FIELDS: u8 = 100;
 /// Longest request target, bytes.
@@ -56,10 +61,14 @@ enum State {
 }
 
 /// What may happen with the bytes shown to [`Guard::admit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// Nothing yet: show the same bytes again, with more behind them.
     NeedMore,
+    /// These bytes are cookies that a head has no room for: take them out, and show the rest again. Enough
+    /// of them stays to show that they are too many; whoever reads the head has to refuse it for that, or
+    /// to do without them.
+    Cut(Range<usize>),
     /// So many leading bytes, at least one and all of one message, may go to the HTTP parser now.
     Pass(usize),
     /// So many leading bytes are a whole head that asks for a WebSocket (RFC 9110 section 7.8). They may go
@@ -87,8 +96,8 @@ impl Guard {
     /// later call repeats it, because nobody knows where the next message would begin.
     pub fn admit(&mut self, bytes: &[u8]) -> Result<Admitted, Refusal> {
         let admitted = self.judge(bytes);
-        if let Err(refusal) = admitted {
-            self.state = State::Refused(refusal);
+        if let Err(refusal) = &admitted {
+            self.state = State::Refused(*refusal);
         }
         admitted
     }
@@ -108,8 +117,10 @@ impl Guard {
     fn judge(&mut self, bytes: &[u8]) -> Result<Admitted, Refusal> {
         let mut used = 0;
         if let State::Head(head) = &mut self.state {
-            let Some((end, framing)) = head.read(bytes)? else {
-                return Ok(Admitted::NeedMore);
+            let (end, framing) = match head.read(bytes)? {
+                Step::More => return Ok(Admitted::NeedMore),
+                Step::Cut(range) => return Ok(Admitted::Cut(range)),
+                Step::Whole(end, framing) => (end, framing),
             };
             self.state = match framing {
                 Framing::Upgrade | Framing::Length(0) => State::Head(Head::new()),

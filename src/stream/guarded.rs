@@ -5,6 +5,7 @@
 //! answers requests recognises by the [`Refusals`] of the connection, and then nothing more.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -61,6 +62,15 @@ enum Then {
     End,
 }
 
+/// What is to be done with bytes that were judged.
+#[derive(Debug)]
+enum Verdict {
+    /// So many of them may be passed on.
+    Allow(usize),
+    /// These have to be taken out first.
+    Cut(Range<usize>),
+}
+
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -93,21 +103,21 @@ impl<T> Guarded<T> {
         (self.inner, self.held)
     }
 
-    /// Judges `bytes`: how many of them may be passed on.
-    fn judge(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn judge(&mut self, bytes: &[u8]) -> io::Result<Verdict> {
         let at_head = self.guard.expects_head();
         match self.guard.admit(bytes) {
-            Ok(Admitted::Pass(count)) => Ok(count),
-            Ok(Admitted::NeedMore) => Ok(0),
+            Ok(Admitted::Pass(count)) => Ok(Verdict::Allow(count)),
+            Ok(Admitted::NeedMore) => Ok(Verdict::Allow(0)),
+            Ok(Admitted::Cut(range)) => Ok(Verdict::Cut(range)),
             Ok(Admitted::Upgrade(count)) => {
                 self.then = Then::Wait;
-                Ok(count)
+                Ok(Verdict::Allow(count))
             }
             Err(refusal) if at_head => {
                 // Only the first one counts, and nothing is judged after it.
                 let _ = self.refusals.0.set(refusal);
                 self.then = Then::End;
-                Ok(0)
+                Ok(Verdict::Allow(0))
             }
             Err(refusal) => Err(io::Error::new(io::ErrorKind::InvalidData, refusal)),
         }
@@ -115,10 +125,15 @@ impl<T> Guarded<T> {
 
     /// Judges what is held.
     fn judge_held(&mut self) -> io::Result<()> {
-        let held = std::mem::take(&mut self.held);
-        let judged = self.judge(&held);
-        self.held = held;
-        self.allowed = judged?;
+        self.allowed = loop {
+            let held = std::mem::take(&mut self.held);
+            let judged = self.judge(&held);
+            self.held = held;
+            match judged? {
+                Verdict::Allow(count) => break count,
+                Verdict::Cut(range) => drop(self.held.drain(range)),
+            }
+        };
         self.starved = self.allowed == 0;
         if self.then == Then::End {
             self.held = INSTEAD.to_vec();
@@ -143,7 +158,15 @@ impl<T> Guarded<T> {
     fn sort(&mut self, buf: &mut ReadBuf<'_>, begun: usize) -> io::Result<()> {
         let read = &buf.filled()[begun..];
         if self.held.is_empty() {
-            let count = self.judge(read)?;
+            let count = match self.judge(read)? {
+                Verdict::Allow(count) => count,
+                Verdict::Cut(range) => {
+                    self.held.extend_from_slice(read);
+                    self.held.drain(range);
+                    buf.set_filled(begun);
+                    return self.judge_held();
+                }
+            };
             if self.then == Then::End {
                 self.held = INSTEAD.to_vec();
                 self.allowed = INSTEAD.len();

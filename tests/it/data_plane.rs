@@ -413,6 +413,41 @@ async fn ask(addr: SocketAddr, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
+async fn a_full_jar_is_cleared_over_http_2_and_stops_no_websocket() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gateway, cert) = with_tls(&directory).await;
+    let session = gateway.session("pupil").await;
+    let mut driver = JoinSet::new();
+    let mut h2 = connect_h2(gateway.addr, &cert, &mut driver).await;
+    let fill = |mut request: hyper::http::request::Builder| {
+        for at in 0..180 {
+            request = request.header("cookie", format!("x{at}={}", "v".repeat(4090)));
+        }
+        request.header("cookie", format!("__Host-Http-session={session}"))
+    };
+    for _ in 0..3 {
+        let page = fill(Request::get(format!("https://{HOST}/")));
+        let answer = h2.send_request(page.body(Empty::new()).unwrap()).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 431);
+        assert_eq!(answer.headers()["clear-site-data"], "\"cookies\"");
+    }
+    let events = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("https://{HOST}/api/container/events"))
+        .header("origin", ORIGIN)
+        .header("sec-websocket-version", "13");
+    let mut events = fill(events).body(Empty::new()).unwrap();
+    events
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
+    let answer = h2.send_request(events).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    drop((h2, answer, driver));
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn plain_http_is_sent_to_the_encrypted_door() {
     let port = crate::support::gateway::own_ports() + 47;
     let listen = format!("127.0.0.1:{port}");

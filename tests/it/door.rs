@@ -81,6 +81,55 @@ async fn cookies_that_are_too_large_are_cleared() {
     gateway.stop().await;
 }
 
+/// As many cookies as a browser keeps for a site, each as long as it may be.
+fn full_jar() -> String {
+    let cookies = (0..180).map(|at| format!("x{at}={}", "v".repeat(4090)));
+    cookies.collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn a_full_jar_is_cleared_and_stops_no_websocket() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let ours = format!("__Host-Http-session={session}");
+    let jar = full_jar();
+    assert!(jar.len() > 700 * 1024);
+    for cookies in [
+        format!("{jar}; {ours}"),
+        format!("{ours}; {jar}"),
+        format!("{jar}; {jar}; {ours}"),
+        "x".repeat(40_000),
+    ] {
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: desk.test\r\nCookie: {cookies}\r\nSec-Fetch-Dest: document\r\n\r\n"
+        );
+        let answer = raw(&gateway, &head).await;
+        assert_eq!(status(&answer), "431", "{answer}");
+        assert!(
+            answer.contains("clear-site-data: \"cookies\"\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("cookies_too_large"), "{answer}");
+    }
+    for cookies in [format!("{jar}; {ours}"), format!("{ours}; {jar}")] {
+        let head = format!(
+            "GET /api/container/events HTTP/1.1\r\nHost: desk.test\r\nOrigin: https://desk.test\r\n\
+             Cookie: {cookies}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        let answer = raw(&gateway, &head).await;
+        assert_eq!(status(&answer), "101", "{answer}");
+    }
+    let other = format!(
+        "GET / HTTP/1.1\r\nHost: desk.test\r\nX-Other: {}\r\n\r\n",
+        "x".repeat(40_000)
+    );
+    let answer = raw(&gateway, &other).await;
+    assert_eq!(status(&answer), "431", "{answer}");
+    assert!(!answer.contains("clear-site-data"), "{answer}");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn tls_with_a_pair_made_on_the_spot_speaks_h2_and_http_1_1() {
     let files = tempfile::tempdir().unwrap();

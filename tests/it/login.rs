@@ -110,15 +110,50 @@ async fn a_login_is_good_once_in_its_own_browser_and_with_its_own_state() {
 #[tokio::test]
 async fn a_login_makes_a_new_session_and_ends_the_old_one() {
     let gateway = TestGateway::start().await;
+    // Begun in a second tab before the first one was through.
+    let mut second_tab = gateway.browser();
+    let begin = second_tab.get("/login").await;
     let mut browser = gateway.browser();
     browser.log_in("student", "/").await;
     let first = browser.cookie(SESSION).unwrap().to_owned();
-    browser.log_in("student", "/").await;
-    let second = browser.cookie(SESSION).unwrap().to_owned();
+    let mut second_tab = second_tab.with_cookie(SESSION, &first);
+    let callback = at_provider(begin.header("location").unwrap(), "student").await;
+    second_tab.get(&callback[url::Position::BeforePath..]).await;
+    let second = second_tab.cookie(SESSION).unwrap().to_owned();
     assert_ne!(first, second);
-    let mut old = gateway.browser().with_cookie(SESSION, &first);
-    assert_eq!(old.get("/session").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        browser.get("/session").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(second_tab.get("/session").await.status, StatusCode::OK);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_of_somebody_who_is_signed_in_leads_straight_back() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let mut browser = gateway.browser().with_cookie(SESSION, &session);
+    for (return_to, expected) in [
+        ("", "/"),
+        ("?return_to=/desktop/x/", "/desktop/x/"),
+        ("?return_to=https://evil.test/", "/"),
+        ("?return_to=//evil.test/", "/"),
+    ] {
+        let answer = browser.get(&format!("/login{return_to}")).await;
+        assert_eq!(answer.status, StatusCode::FOUND, "{return_to}");
+        assert_eq!(answer.header("location"), Some(expected), "{return_to}");
+        assert_eq!(answer.header("set-cookie"), None, "{return_to}");
+    }
     assert_eq!(browser.get("/session").await.status, StatusCode::OK);
+    let mut stale = gateway.browser().with_cookie(SESSION, &"x".repeat(43));
+    let answer = stale.get("/login").await;
+    assert!(
+        answer
+            .header("location")
+            .unwrap()
+            .contains("code_challenge=")
+    );
     gateway.stop().await;
 }
 
@@ -148,6 +183,19 @@ async fn the_token_is_only_on_a_page_that_a_person_opened() {
         assert!(!page.text().contains("csrf-token"), "{dest}");
     }
     assert!(!browser.get("/").await.text().contains("csrf-token"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_is_found_whatever_a_script_wrote_into_other_cookies() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let planted = format!("\u{2000}{SESSION}=planted; x=\u{fc}\u{4e2d}");
+    let mut browser = gateway.browser().with(
+        "cookie",
+        &format!("{planted}; {SESSION}={session}; y=\u{fc}"),
+    );
+    assert_eq!(browser.get("/session").await.status, StatusCode::OK);
     gateway.stop().await;
 }
 

@@ -132,6 +132,39 @@ async fn what_acts_on_the_whole_origin_never_reaches_the_browser() {
         Some("require-corp")
     );
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let permissions = answer.header("permissions-policy").unwrap();
+    assert!(permissions.contains("camera=()"), "{permissions}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_served_ahead_of_a_visit() {
+    let (gateway, mut pupil, desktop, root) = desktop(false).await;
+    let before = desktop.requests().len();
+    for path in [
+        "/",
+        "/session",
+        "/api/container/list",
+        &root,
+        &format!("{root}/app.js"),
+    ] {
+        for purpose in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+        ] {
+            let answer = pupil.send(Method::GET, path, &[purpose], "").await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (StatusCode::SERVICE_UNAVAILABLE, "prefetch_refused"),
+                "{path} {purpose:?}"
+            );
+        }
+    }
+    assert_eq!(desktop.requests().len(), before);
+    let asset = [("sec-purpose", "prefetch")];
+    let asset = pupil.send(Method::GET, "/assets/home.js", &asset, "").await;
+    assert_eq!(asset.status, StatusCode::OK);
     gateway.stop().await;
 }
 
@@ -237,6 +270,15 @@ async fn people_are_led_in_and_programs_are_told() {
             .starts_with("/login?return_to=%2Fdesktop%2F")
     );
     assert_eq!(stranger.get(&entry).await.status, StatusCode::UNAUTHORIZED);
+    for (dest, expected) in [
+        ("document", StatusCode::FOUND),
+        ("iframe", StatusCode::UNAUTHORIZED),
+        ("empty", StatusCode::UNAUTHORIZED),
+    ] {
+        let headers = [page[0], ("sec-fetch-dest", dest)];
+        let answer = stranger.send(Method::GET, &entry, &headers, "").await;
+        assert_eq!(answer.status, expected, "{dest}");
+    }
 
     pupil.post("/api/container/stop", "").await;
     let waiting = pupil.send(Method::GET, &entry, &page, "").await;

@@ -1,7 +1,9 @@
 //! The head of a request, line by line as its lines become whole, and what it says about the body.
 
+use std::ops::Range;
+
 use super::line::{self, End};
-use super::{MAX_FIELDS, MAX_HEAD, MAX_LENGTH, MAX_TARGET, Refusal, names};
+use super::{MAX_CUT, MAX_FIELDS, MAX_HEAD, MAX_LENGTH, MAX_TARGET, Refusal, cookies, names};
 
 /// Longest request line, bytes without its CRLF: a target with room for a method and the version.
 const MAX_REQUEST_LINE: usize = MAX_TARGET + 64;
@@ -23,6 +25,17 @@ pub(super) enum Framing {
     Upgrade,
 }
 
+/// What comes of reading on in a head.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is not whole.
+    More,
+    /// It is whole: where it ends, and how its body ends.
+    Whole(usize, Framing),
+    /// These bytes are to be taken out.
+    Cut(Range<usize>),
+}
+
 /// What has been read of a head.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -32,6 +45,8 @@ pub(super) struct Head {
     searched: usize,
     /// The Content-Length.
     length: u64,
+    /// Bytes of cookies that were taken out.
+    cut: u32,
     /// Header fields so far.
     fields: u8,
     seen: Seen,
@@ -73,6 +88,7 @@ impl Head {
             line: 0,
             searched: 0,
             length: 0,
+            cut: 0,
             fields: 0,
             seen: Seen(0),
         }
@@ -83,31 +99,66 @@ impl Head {
         self.searched > 0
     }
 
-    /// Reads on in `bytes`, which begin with the head. Says, once it is whole, where it ends and how its
-    /// body ends.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Framing)>, Refusal> {
+    /// Reads on in `bytes`, which begin with the head.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
         loop {
             let (limit, refusal) = self.limit();
             let within = &bytes[..bytes.len().min(limit)];
             let end = match line::end(within, self.searched)? {
                 End::At(end) => end,
-                End::NotBefore(_) if within.len() == limit => return Err(refusal),
+                End::NotBefore(at) if within.len() == limit => {
+                    let cut = self.cut(within, at)?;
+                    return cut.ok_or_else(|| self.full(within, refusal));
+                }
                 End::NotBefore(at) => {
                     self.searched = at;
-                    return Ok(None);
+                    return Ok(Step::More);
                 }
             };
+            if end - self.line > cookies::LONG
+                && let Some(cut) = self.cut(within, end)?
+            {
+                return Ok(cut);
+            }
             let line = &within[self.line..end];
             (self.line, self.searched) = (end + 2, end + 2);
             if !line.is_empty() {
                 self.read_line(line)?;
             } else if self.seen.has(REQUEST_LINE) {
-                return Ok(Some((end + 2, self.framing()?)));
+                return Ok(Step::Whole(end + 2, self.framing()?));
             } else {
                 // One is ignored, as RFC 9112 section 2.2 asks for the sake of old clients: every reader
                 // agrees that it means nothing. It is passed together with its head.
                 self.seen.once(EMPTY_LINE, Refusal::RequestLine)?;
             }
+        }
+    }
+
+    /// What can be taken out of the line under way, which has been searched up to `end`.
+    fn cut(&mut self, bytes: &[u8], end: usize) -> Result<Option<Step>, Refusal> {
+        if !self.seen.has(REQUEST_LINE) {
+            return Ok(None);
+        }
+        let Some(range) = cookies::surplus(&bytes[self.line..end]) else {
+            return Ok(None);
+        };
+        let total = self.cut as usize + range.len();
+        if total > MAX_CUT {
+            return Err(Refusal::CookiesTooLarge);
+        }
+        self.cut = u32::try_from(total).map_err(|_| Refusal::CookiesTooLarge)?;
+        self.searched = end - range.len();
+        let range = self.line + range.start..self.line + range.end;
+        Ok(Some(Step::Cut(range)))
+    }
+
+    /// Why there is no room for more than `bytes`: `other`, unless cookies are what fills it.
+    fn full(&self, bytes: &[u8], other: Refusal) -> Refusal {
+        let cookies = self.seen.has(REQUEST_LINE) && cookies::is_field(&bytes[self.line..]);
+        if cookies || self.cut > 0 {
+            Refusal::CookiesTooLarge
+        } else {
+            other
         }
     }
 

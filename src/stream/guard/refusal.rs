@@ -25,6 +25,8 @@ pub enum Refusal {
     TargetTooLong,
     /// The head is larger than [`super::MAX_HEAD`].
     HeadTooLarge,
+    /// The same because of cookies: more than [`super::MAX_CUT`] of them, or some that cannot be left out.
+    CookiesTooLarge,
     /// There are more fields than [`super::MAX_FIELDS`].
     TooManyFields,
     /// A line that begins with whitespace (RFC 9112 section 5.2).
@@ -87,7 +89,10 @@ impl Refusal {
         match self {
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
-            Self::HeadTooLarge | Self::TooManyFields | Self::TrailersTooLarge => 431,
+            Self::HeadTooLarge
+            | Self::CookiesTooLarge
+            | Self::TooManyFields
+            | Self::TrailersTooLarge => 431,
             Self::Version => 505,
             _ => 400,
         }
@@ -107,6 +112,7 @@ impl Refusal {
             Self::TargetByte => "the target has a character that it must not have",
             Self::TargetTooLong => "the target is too long",
             Self::HeadTooLarge => "the header fields are too large",
+            Self::CookiesTooLarge => "the cookies are too large",
             Self::TooManyFields => "there are too many header fields",
             Self::Folded => "a line begins with whitespace",
             Self::EmptyName => "a field has no name",

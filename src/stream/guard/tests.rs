@@ -15,6 +15,11 @@ pub(super) struct Outcome {
 
 /// Shows `stream` to a guard, so many bytes more each time as `steps` say, repeating.
 pub(super) fn run(stream: &[u8], steps: &[usize]) -> Outcome {
+    run_cutting(&mut stream.to_vec(), steps)
+}
+
+/// The same, and leaves in `stream` what was not taken out.
+pub(super) fn run_cutting(stream: &mut Vec<u8>, steps: &[usize]) -> Outcome {
     let mut guard = Guard::new();
     let (mut passed, mut shown, mut ends) = (0, 0, Vec::new());
     let mut steps = steps.iter().cycle();
@@ -37,6 +42,11 @@ pub(super) fn run(stream: &[u8], steps: &[usize]) -> Outcome {
                 if guard.expects_head() {
                     ends.push(passed);
                 }
+            }
+            Ok(Admitted::Cut(range)) => {
+                assert!(range.end <= shown - passed, "nothing unseen is taken out");
+                shown -= range.len();
+                stream.drain(passed + range.start..passed + range.end);
             }
             Ok(Admitted::NeedMore) if shown < stream.len() => {
                 shown = stream.len().min(shown + steps.next().expect("a cycle"));
@@ -320,6 +330,7 @@ fn refusals_say_what_and_with_which_status() {
         (Refusal::TargetTooLong, 414),
         (Refusal::Expectation, 417),
         (Refusal::HeadTooLarge, 431),
+        (Refusal::CookiesTooLarge, 431),
         (Refusal::TooManyFields, 431),
         (Refusal::UnknownCoding, 400),
         (Refusal::Connect, 400),

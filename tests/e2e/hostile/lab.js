@@ -16,6 +16,8 @@ import { Unconfined } from './unconfined.js';
 
 // A service worker is refused for a bad certificate before it is refused for anything else.
 const ANY_CERTIFICATE = '--ignore-certificate-errors';
+// A browser without a camera says so before it says that nobody may use it.
+const CAMERA = '--use-fake-device-for-media-stream';
 const OUTCOME_MS = 4000;
 const SETTLE_MS = 250;
 const NETWORK_CHANGED = 'net::ERR_NETWORK_CHANGED';
@@ -103,8 +105,8 @@ export class Lab {
     // Chromium is told to connect to the door whenever it means the gateway.
     const rule = `MAP localhost:${gateway.port} 127.0.0.1:${lab.door.port}`;
     lab.browsers = {
-      confined: await launch([ANY_CERTIFICATE]),
-      unconfined: await launch([ANY_CERTIFICATE, `--host-resolver-rules=${rule}`]),
+      confined: await launch([ANY_CERTIFICATE, CAMERA]),
+      unconfined: await launch([ANY_CERTIFICATE, CAMERA, `--host-resolver-rules=${rule}`]),
     };
     lab.before = await lab.#state();
     return lab;

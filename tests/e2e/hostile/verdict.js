@@ -14,6 +14,8 @@ const EXPECTATIONS = {
     /^the attacker's server got: (tcp connection|GET \S+)$/,
     /^the victim’s other desktop got GET \S+$/,
   ],
+  /** The browser asks the gateway by itself, which serves nothing ahead of a visit. At least that must be seen. */
+  refused: [/^GET \S+ was answered 503$/],
   /** The session is lost, and the victim signs in again as if nothing had been. */
   heals: [/^the session cookie is not what it was$/, /^the start page does not know the victim$/],
 };
@@ -26,6 +28,7 @@ export function faults(attack, trespasses) {
       ? []
       : [`"${name}" is listed as open, but is blocked: say so in its table and in SECURITY.md`];
   }
+  if (expect === 'refused' && trespasses.length === 0) return ['nothing was asked ahead of a visit'];
   const tolerated = tolerates ? [...EXPECTATIONS[expect], tolerates] : EXPECTATIONS[expect];
   return trespasses.filter((trace) => !tolerated.some((pattern) => pattern.test(trace)));
 }

@@ -31,7 +31,7 @@ pub const VALUE_LIMIT: usize = 1024;
 /// Bytes of payload in the largest frame that `KasmVNC` sends.
 pub const SERVER_FRAME_LIMIT: usize = 49_132;
 /// Fields that no gateway may pass on; sent on every answer with `hostile_headers`.
-pub const HOSTILE_HEADERS: [(&str, &str); 10] = [
+pub const HOSTILE_HEADERS: [(&str, &str); 12] = [
     ("Set-Cookie", "session=stolen; Path=/"),
     ("Clear-Site-Data", "\"*\""),
     ("Service-Worker-Allowed", "/"),
@@ -42,6 +42,8 @@ pub const HOSTILE_HEADERS: [(&str, &str); 10] = [
     ("Access-Control-Allow-Credentials", "true"),
     ("Content-Security-Policy", "default-src * 'unsafe-inline'"),
     ("X-Frame-Options", "ALLOWALL"),
+    ("Speculation-Rules", "\"/rules.json\""),
+    ("Permissions-Policy", "camera=*"),
 ];
 
 /// A key that all fakes of a test process share: RSA as in the Kasm images, and slow to make.

@@ -132,8 +132,8 @@ export const reading = [
         .join();
     },
     {
-      expect: 'open',
-      why: 'the browser loads the page ahead of a visit; nothing of it reaches the script, but the gateway need not serve it',
+      expect: 'refused',
+      why: 'the browser asks for the page ahead of a visit, whatever the policy says',
       look: ({ outcome }) => (/csrf/.test(outcome.value) ? ['it was read'] : []),
     },
   ),
