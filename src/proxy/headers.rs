@@ -100,6 +100,12 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
     if let Some(credentials) = &sender.grant.desktop().upstream.authorization {
         headers.insert(header::AUTHORIZATION, credentials.clone());
     }
+    copy_known(from_browser, &mut headers);
+    headers
+}
+
+/// Copies what a desktop may see of a browser's request.
+pub fn copy_known(from_browser: &HeaderMap, headers: &mut HeaderMap) {
     for name in &TO_DESKTOP {
         if let Some(value) = from_browser
             .get(name)
@@ -108,7 +114,6 @@ pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
             headers.insert(name.clone(), value.clone());
         }
     }
-    headers
 }
 
 /// Leaves of a desktop's answer only what may reach the browser.

@@ -25,6 +25,8 @@ use crate::tasks::Tasks;
 
 /// From the connection to the end of the first request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// During a stop: from then to the first request of a connection that has had none.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Without a request in progress.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest head of an HTTP/1.1 request, bytes, without the cookies that the guard takes out.
@@ -65,6 +67,13 @@ impl Progress {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
         InProgress(self.clone())
+    }
+
+    /// Returns once there has been a request.
+    async fn has_begun(&self) {
+        while self.begun.load(Ordering::Relaxed) == 0 {
+            self.changed.notified().await;
+        }
     }
 
     /// Returns once no request has been in progress for as long as is allowed.
@@ -196,8 +205,16 @@ async fn drive<C>(
             tokio::time::timeout(Duration::from_secs(1), connection).await.unwrap_or(Ok(()))
         }
         () = tasks.soft().cancelled() => {
-            shut_down(connection.as_mut());
-            connection.await
+            // The library would close a connection at once that has not asked for anything yet; whoever
+            // has just connected is still answered.
+            let first = tokio::time::timeout(FIRST_REQUEST, progress.has_begun());
+            tokio::select! {
+                result = connection.as_mut() => result,
+                _ = first => {
+                    shut_down(connection.as_mut());
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = result {
