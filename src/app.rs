@@ -166,6 +166,7 @@ impl App {
             tasks: tasks.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            max_streams: server.max_streams_per_desktop,
         };
         let proxy = Proxy::new(parts, origin.origin());
         let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());

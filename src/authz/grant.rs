@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::authn::session::Session;
-use crate::desktop::directory::Entry;
+use crate::desktop::directory::{Entry, StreamPlace};
 use crate::model::time::Timestamp;
 
 /// May use this desktop, until one of the two ends.
@@ -53,6 +53,12 @@ impl DesktopGrant {
     /// Ends when the session does.
     pub fn session_ended(&self) -> WaitForCancellationFutureOwned {
         self.session.ended.clone().cancelled_owned()
+    }
+
+    /// A place for one more WebSocket to the desktop, unless there are `limit` already.
+    #[must_use]
+    pub fn stream(&self, limit: u32) -> Option<StreamPlace> {
+        Entry::stream(&self.desktop, limit)
     }
 
     /// Whether either has ended.

@@ -62,6 +62,8 @@ pub struct ServerConfig {
     pub max_connections: u32,
     /// Connections at the same time from one address.
     pub max_connections_per_client: u32,
+    /// WebSockets to one desktop at the same time.
+    pub max_streams_per_desktop: u32,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
     /// Where `/metrics` is, if anywhere.

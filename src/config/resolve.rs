@@ -199,6 +199,7 @@ impl Reader {
             proxy_protocol,
             max_connections: self.count("MAX_CONNECTIONS"),
             max_connections_per_client: self.count("MAX_CONNECTIONS_PER_CLIENT"),
+            max_streams_per_desktop: self.count("MAX_STREAMS_PER_DESKTOP"),
             public_url: public_url.unwrap_or_else(placeholder_url),
             listen: self
                 .address("LISTEN")

@@ -88,8 +88,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         "MAX_CONNECTIONS_PER_CLIENT",
-        Some("2000"),
+        Some("10000"),
         "Connections at the same time from one address; a school may share one",
+    ),
+    plain(
+        "MAX_STREAMS_PER_DESKTOP",
+        Some("8000"),
+        "WebSockets to one desktop at the same time",
     ),
     plain(
         "DRAIN",

@@ -4,7 +4,7 @@
 //! request and tunnel that goes through it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::header::HeaderValue;
@@ -31,6 +31,7 @@ pub struct Entry {
     pub policy: OnceLock<HeaderValue>,
     /// Cancelled when it stops running.
     pub gone: CancellationToken,
+    streams: AtomicU32,
     last_accessed: AtomicI64,
     /// Zero: never.
     last_input: AtomicI64,
@@ -48,10 +49,22 @@ impl Entry {
             upstream,
             policy: OnceLock::new(),
             gone: CancellationToken::new(),
+            streams: AtomicU32::new(0),
             last_accessed: AtomicI64::new(0),
             last_input: AtomicI64::new(0),
             unsaved: AtomicBool::new(false),
         }
+    }
+
+    /// A place for one more WebSocket, unless there are `limit` already.
+    #[must_use]
+    pub fn stream(entry: &Arc<Self>, limit: u32) -> Option<StreamPlace> {
+        let one_more = |count: u32| (count < limit).then_some(count + 1);
+        entry
+            .streams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(StreamPlace(entry.clone()))
     }
 
     /// Notes traffic from the browser. Costs two stores; the database hears of it in batches.
@@ -76,6 +89,16 @@ impl Entry {
                 input: (input != 0).then(|| Timestamp::from_millis(input)),
             }
         })
+    }
+}
+
+/// The place of one WebSocket; given back on drop.
+#[derive(Debug)]
+pub struct StreamPlace(Arc<Entry>);
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -21,12 +21,15 @@ pub struct Confinement {
     origin: String,
     /// The same for WebSockets: `wss://host`.
     socket_origin: String,
-    scheme: &'static str,
-    host: String,
+    scheme: HeaderValue,
+    host: HeaderValue,
 }
 
 impl Confinement {
     /// For desktops that browsers see below `origin`.
+    ///
+    /// # Panics
+    /// Never: an origin is made of characters that a header may hold.
     #[must_use]
     pub fn new(origin: &str) -> Self {
         let host = origin.split_once("//").map_or(origin, |(_, host)| host);
@@ -38,21 +41,22 @@ impl Confinement {
         Self {
             origin: origin.to_owned(),
             socket_origin: format!("{sockets}://{host}"),
-            scheme,
-            host: host.to_owned(),
+            scheme: HeaderValue::from_static(scheme),
+            host: HeaderValue::try_from(host)
+                .expect("the host of a URL is made of characters that a header may hold"),
         }
     }
 
     /// Our host and port, as browsers write them.
     #[must_use]
-    pub fn host(&self) -> &str {
+    pub fn host(&self) -> &HeaderValue {
         &self.host
     }
 
     /// How browsers reach us: `https`, or `http` on this machine.
     #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        self.scheme
+    pub fn scheme(&self) -> &HeaderValue {
+        &self.scheme
     }
 
     /// Our origin.

@@ -22,6 +22,10 @@ const TO_DESKTOP: [HeaderName; 10] = [
     header::USER_AGENT,
 ];
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Longest value that is forwarded, bytes. A longer one is left out: all of them are optional.
 const MAX_VALUE: usize = 256;
 
@@ -65,38 +69,30 @@ pub struct Sender<'a> {
     /// Who asks.
     pub context: &'a RequestContext,
     /// Our host as browsers write it.
-    pub host: &'a str,
+    pub host: &'a HeaderValue,
     /// How browsers reach us.
-    pub scheme: &'a str,
+    pub scheme: &'a HeaderValue,
 }
 
 /// The head of a request to a desktop, with none of the browser's credentials.
 #[must_use]
-pub fn to_desktop(from_browser: &HeaderMap, sender: Sender<'_>) -> HeaderMap {
+pub fn to_desktop<'a>(from_browser: &HeaderMap, sender: Sender<'a>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
-    let mut own = |name: HeaderName, value: String| {
+    let client = sender.context.client;
+    let text = |value: &'a HeaderValue| value.to_str().unwrap_or_default();
+    let forwarded = forwarded(client, text(sender.host), text(sender.scheme));
+    headers.insert(header::HOST, sender.host.clone());
+    headers.insert(X_FORWARDED_PROTO, sender.scheme.clone());
+    headers.insert(X_FORWARDED_HOST, sender.host.clone());
+    for (name, value) in [
+        (X_FORWARDED_FOR, client.to_string()),
+        (header::FORWARDED, forwarded),
+    ] {
         // Host and address are made of characters that a header may hold.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
-    };
-    own(header::HOST, sender.host.to_owned());
-    own(
-        HeaderName::from_static("x-forwarded-for"),
-        sender.context.client.to_string(),
-    );
-    own(
-        HeaderName::from_static("x-forwarded-proto"),
-        sender.scheme.to_owned(),
-    );
-    own(
-        HeaderName::from_static("x-forwarded-host"),
-        sender.host.to_owned(),
-    );
-    own(
-        header::FORWARDED,
-        forwarded(sender.context.client, sender.host, sender.scheme),
-    );
+    }
     if let Some(credentials) = &sender.grant.desktop().upstream.authorization {
         headers.insert(header::AUTHORIZATION, credentials.clone());
     }

@@ -62,6 +62,9 @@ pub enum ProxyError {
     /// The desktop did something that it may not, or that makes no sense.
     #[error("the desktop's answer is not acceptable: {0}")]
     Unacceptable(&'static str),
+    /// As many WebSockets lead to the desktop as may.
+    #[error("too many WebSockets lead to the desktop")]
+    TooManyStreams,
     /// Session or desktop ended meanwhile.
     #[error("the grant was withdrawn")]
     Revoked,
@@ -81,6 +84,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Metrics,
+    /// WebSockets to one desktop at the same time.
+    pub max_streams: u32,
 }
 
 /// Carries requests to desktops.
@@ -92,6 +97,7 @@ pub struct Proxy {
     metrics: Metrics,
     confinement: Confinement,
     links: Links,
+    max_streams: u32,
 }
 
 impl Proxy {
@@ -103,6 +109,7 @@ impl Proxy {
             tasks,
             clock,
             metrics,
+            max_streams,
         } = parts;
         Self {
             dialer,
@@ -111,6 +118,7 @@ impl Proxy {
             metrics,
             confinement: Confinement::new(origin),
             links: Links::default(),
+            max_streams,
         }
     }
 

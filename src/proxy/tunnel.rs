@@ -17,6 +17,7 @@ use super::frames::{Frames, close_frame};
 use super::rfb::InputScanner;
 use crate::authz::grant::DesktopGrant;
 use crate::clock::Clock;
+use crate::desktop::directory::StreamPlace;
 use crate::stream::{DesktopStream, End, Output, Scratch};
 use crate::telemetry::metrics::OpenTunnel;
 
@@ -39,6 +40,8 @@ pub(super) struct Tunnel {
     pub scratch: Scratch,
     /// Cancelled shortly before everything is dropped.
     pub closing: CancellationToken,
+    /// Its place among the streams of the desktop.
+    pub place: StreamPlace,
 }
 
 /// Why a tunnel ended.
@@ -107,6 +110,7 @@ impl Tunnel {
             metrics,
             scratch,
             closing,
+            place: _place,
         } = self;
         let mut watch = Watch {
             grant: &grant,

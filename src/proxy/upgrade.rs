@@ -109,6 +109,8 @@ impl Proxy {
         mut request: Request,
     ) -> Result<Response, ProxyError> {
         let handshake = Handshake::read(&request)?;
+        let place = grant.stream(self.max_streams);
+        let place = place.ok_or(ProxyError::TooManyStreams)?;
         let agent = request
             .headers()
             .get(USER_AGENT)
@@ -136,6 +138,7 @@ impl Proxy {
             metrics: self.metrics.tunnel(),
             scratch: context.scratch.clone(),
             closing: self.tasks.closing().clone(),
+            place,
         };
         self.tasks.spawn("tunnel", async move {
             match browser.await {
@@ -163,7 +166,8 @@ impl Proxy {
         target: &Target,
         (handshake, agent): (&Handshake, Option<&str>),
     ) -> String {
-        let host = self.confinement.host();
+        let host = self.confinement.host().to_str().unwrap_or_default();
+        let scheme = self.confinement.scheme().to_str().unwrap_or_default();
         let mut head = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nOrigin: {}\r\n",
@@ -185,12 +189,9 @@ impl Proxy {
         }
         let client = context.client;
         add("X-Forwarded-For", &client.to_string());
-        add("X-Forwarded-Proto", self.confinement.scheme());
+        add("X-Forwarded-Proto", scheme);
         add("X-Forwarded-Host", host);
-        add(
-            "Forwarded",
-            &forwarded(client, host, self.confinement.scheme()),
-        );
+        add("Forwarded", &forwarded(client, host, scheme));
         if let Some(agent) = agent {
             add("User-Agent", agent);
         }

@@ -314,6 +314,12 @@ fn proxy(error: &ProxyError) -> Row {
             "desktop_timeout",
             "The desktop did not answer in time.",
         ),
+        ProxyError::TooManyStreams => Row::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_streams",
+            "The desktop is open too many times. Please close a tab that shows it.",
+        )
+        .retry(RETRY_LATER),
         ProxyError::Revoked => Row::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "desktop_ended",

@@ -494,6 +494,31 @@ async fn one_client_cannot_take_all_connections() {
 }
 
 #[tokio::test]
+async fn a_desktop_is_open_only_so_many_times() {
+    let gateway = TestGateway::start_with(&[("MAX_STREAMS_PER_DESKTOP", "2")]).await;
+    let session = gateway.session("pupil").await;
+    let (_, _, path) = desktop_of(&gateway, &session).await;
+    let first = open_h1(&gateway, &path, &session).await;
+    let _second = open_h1(&gateway, &path, &session).await;
+    let third = format!(
+        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nOrigin: {ORIGIN}\r\nX-Session-ID: {session}\r\n\
+         Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: binary\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let answer = ask(gateway.addr, third.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("too_many_streams"), "{answer}");
+    drop(first);
+    eventually("a place is free again", || async {
+        ask(gateway.addr, third.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 101")
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn another_process_takes_over_without_a_refused_connection_or_a_cut_picture() {
     let old = TestGateway::start_with(&[("DRAIN", "20s")]).await;
     let listen = old.addr.to_string();
