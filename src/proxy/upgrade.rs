@@ -205,7 +205,7 @@ impl Proxy {
 async fn join(tunnel: Tunnel, browser: Upgraded) {
     match browser.downcast::<TokioIo<BrowserStream>>() {
         Ok(parts) => {
-            let (connection, early) = parts.io.into_inner().into_parts();
+            let (connection, _place, early) = parts.io.into_inner().into_parts();
             if early.is_empty() && parts.read_buf.is_empty() {
                 tunnel.run(connection).await;
             } else {

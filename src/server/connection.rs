@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Handler;
 use super::large_heads::LargeHeads;
 use crate::request::{Body, BoxError, ConnectionInfo, Response};
-use crate::stream::Guarded;
+use crate::stream::{Guarded, Place};
 use crate::tasks::Tasks;
 
 /// From the connection to the end of the first request's head.
@@ -111,7 +111,7 @@ impl Drop for InProgress {
 
 /// Serves a connection until it ends, is idle for too long, or the stop begins and its requests are done.
 pub(super) async fn serve<S, H>(
-    stream: S,
+    (stream, place): (S, Place),
     protocol: Protocol,
     info: ConnectionInfo,
     (handler, tasks, large_heads): (Arc<H>, Tasks, Arc<Semaphore>),
@@ -133,7 +133,7 @@ pub(super) async fn serve<S, H>(
     };
     match protocol {
         Protocol::Http1 => {
-            let stream = Guarded::new(stream);
+            let stream = Guarded::new(stream, place);
             let info = ConnectionInfo {
                 refusals: stream.refusals(),
                 ..info
@@ -291,7 +291,12 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         tasks.spawn(
             "connection",
-            serve(server, protocol, info, (handler, spawner, places)),
+            serve(
+                (server, Place::new(())),
+                protocol,
+                info,
+                (handler, spawner, places),
+            ),
         );
         client.write_all(bytes).await.unwrap();
         let begun = Instant::now();

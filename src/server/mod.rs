@@ -28,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, RequestIds, Response};
-use crate::stream::{Refusals, Scratch, Transport};
+use crate::stream::{Place, Refusals, Scratch, Transport};
 use crate::tasks::Tasks;
 use connection::Protocol;
 use limits::Limits;
@@ -142,10 +142,9 @@ impl<H: Handler> Entrance<H> {
                     scratch: self.scratch.clone(),
                 };
                 self.tasks.spawn("connection", async move {
-                    if let Err(error) = visit.serve(socket, peer).await {
+                    if let Err(error) = visit.serve(socket, peer, place).await {
                         tracing::debug!(client = %peer, %error, "connection lost before its first request");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -165,7 +164,12 @@ struct Visit<H> {
 }
 
 impl<H: Handler> Visit<H> {
-    async fn serve(self, mut socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    async fn serve(
+        self,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
         socket.set_nodelay(true)?;
         SockRef::from(&socket).set_tcp_user_timeout(Some(PEER_SILENCE))?;
         let peer = match &self.door.proxy_protocol {
@@ -192,8 +196,9 @@ impl<H: Handler> Visit<H> {
         };
         let large_heads = self.door.limits.large_heads();
         let rest = (self.handler, self.tasks, large_heads);
-        connection::serve(stream, protocol, info, rest).await;
-        drop(slot);
+        // A WebSocket outlives its HTTP connection, and keeps these.
+        let places = Place::new((place, slot));
+        connection::serve((stream, places), protocol, info, rest).await;
         Ok(())
     }
 }

@@ -49,6 +49,25 @@ pub struct Guarded<T> {
     starved: bool,
     then: Then,
     deadline: Option<(Part, Pin<Box<Sleep>>)>,
+    place: Place,
+}
+
+/// What a connection holds as long as it lives, upgraded or not: its places under the server's limits.
+pub struct Place(
+    #[expect(dead_code, reason = "it is held, and given back when it is dropped")] Box<dyn Send>,
+);
+
+impl Place {
+    /// Holds `places`.
+    pub fn new(places: impl Send + 'static) -> Self {
+        Self(Box::new(places))
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Place").finish_non_exhaustive()
+    }
 }
 
 /// What follows the bytes that may be passed on.
@@ -79,8 +98,8 @@ enum Part {
 }
 
 impl<T> Guarded<T> {
-    /// A new connection.
-    pub fn new(inner: T) -> Self {
+    /// A new connection, and its place.
+    pub fn new(inner: T, place: Place) -> Self {
         Self {
             inner,
             guard: Guard::new(),
@@ -90,6 +109,7 @@ impl<T> Guarded<T> {
             starved: false,
             then: Then::Read,
             deadline: None,
+            place,
         }
     }
 
@@ -98,9 +118,10 @@ impl<T> Guarded<T> {
         self.refusals.clone()
     }
 
-    /// The connection behind it, and what the peer sent without waiting for the answer to its upgrade.
-    pub fn into_parts(self) -> (T, Vec<u8>) {
-        (self.inner, self.held)
+    /// The connection behind it, its place, and what the peer sent without waiting for the answer to its
+    /// upgrade.
+    pub fn into_parts(self) -> (T, Place, Vec<u8>) {
+        (self.inner, self.place, self.held)
     }
 
     fn judge(&mut self, bytes: &[u8]) -> io::Result<Verdict> {
@@ -283,7 +304,7 @@ mod tests {
     /// What the library would read, if the peer sends `pieces` and then ends.
     async fn read(pieces: &[&[u8]]) -> (io::Result<Vec<u8>>, Option<Refusal>) {
         let (mut peer, near) = tokio::io::duplex(64 * 1024);
-        let mut guarded = Guarded::new(near);
+        let mut guarded = Guarded::new(near, Place::new(()));
         let refusals = guarded.refusals();
         let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
         let send = async move {
@@ -334,13 +355,13 @@ mod tests {
         peer.write_all(&[&head[..], b"early"].concat())
             .await
             .unwrap();
-        let mut guarded = Guarded::new(near);
+        let mut guarded = Guarded::new(near, Place::new(()));
         let mut seen = vec![0; 1024];
         assert_eq!(guarded.read(&mut seen).await.unwrap(), head.len());
         let wait = Duration::from_millis(20);
         let more = tokio::time::timeout(wait, guarded.read(&mut seen)).await;
         assert!(more.is_err(), "{more:?}");
-        assert_eq!(guarded.into_parts().1, b"early");
+        assert_eq!(guarded.into_parts().2, b"early");
     }
 
     #[tokio::test(start_paused = true)]
@@ -356,7 +377,10 @@ mod tests {
             peer.write_all(begun).await.unwrap();
             let started = tokio::time::Instant::now();
             let mut seen = Vec::new();
-            let error = Guarded::new(near).read_to_end(&mut seen).await.unwrap_err();
+            let error = Guarded::new(near, Place::new(()))
+                .read_to_end(&mut seen)
+                .await
+                .unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             assert_eq!(started.elapsed().as_secs(), seconds);
         }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use buffered::Buffered;
 pub(crate) use end::{End, Output};
-pub use guarded::{Guarded, Refusals};
+pub use guarded::{Guarded, Place, Refusals};
 pub use tls::{ClientStream, ServerStream};
 pub use transport::Transport;
 

@@ -483,7 +483,17 @@ async fn one_client_cannot_take_all_connections() {
         held.push(socket);
     }
     assert_eq!(ask(gateway.addr, health.as_bytes()).await, "");
-    held.pop();
+    held.clear();
+    // A WebSocket counts for as long as it is open.
+    let session = gateway.session("pupil").await;
+    let (_, _, path) = desktop_of(&gateway, &session).await;
+    let mut pictures = Vec::new();
+    for _ in 0..3 {
+        pictures.push(open_h1(&gateway, &path, &session).await);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(ask(gateway.addr, health.as_bytes()).await, "");
+    pictures.pop();
     eventually("a place is free again", || async {
         ask(gateway.addr, health.as_bytes())
             .await
