@@ -43,7 +43,7 @@ pub async fn measure(
     let fresh = processes.memory()?;
 
     let connections = use_all(connections).await?;
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(SETTLE.max(Duration::from_secs(options.hold))).await;
     let used = processes.memory()?;
     let kept = connections.len();
     drop((first, connections));

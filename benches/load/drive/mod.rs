@@ -63,6 +63,9 @@ pub struct Options {
     /// Requests a second in total
     #[arg(long, default_value_t = 1000)]
     rate: u32,
+    /// Seconds that silent WebSockets are held
+    #[arg(long, default_value_t = 0)]
+    hold: u64,
     /// MB of a body
     #[arg(long, default_value_t = 10)]
     mb: u32,
