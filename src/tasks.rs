@@ -97,7 +97,7 @@ impl Tasks {
         &self.closing
     }
 
-    /// Cancelled [`GOODBYE`] later: whatever still runs is dropped.
+    /// Cancelled two seconds later: whatever still runs is dropped.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
