@@ -27,7 +27,7 @@ use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
 use crate::respond;
 use crate::server::certificate::{self, Certificate, CertificateError};
-use crate::server::limits::Limits;
+use crate::server::limits::{self, Limits};
 use crate::server::listener::Listener;
 use crate::server::redirect::Redirect;
 use crate::server::tls::Acceptor;
@@ -38,6 +38,8 @@ use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
 use crate::telemetry::metrics::Metrics;
 
+/// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
+const RESERVED_FILES: u64 = 200;
 /// Connections to `/metrics` at the same time.
 const MAX_SCRAPERS: u32 = 16;
 
@@ -170,6 +172,7 @@ impl App {
         };
         let proxy = Proxy::new(parts, origin.origin());
         let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());
+        check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
         let (listener, redirect) = listeners(&server)?;
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
@@ -291,6 +294,22 @@ impl Handler for MetricsEndpoint {
         }
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         respond::content(StatusCode::OK, content_type, body::full(self.0.encode()))
+    }
+}
+
+/// Warns when the system allows fewer open files than the connections that are allowed can take.
+fn check_open_files(max_connections: u32) {
+    let wanted = 2 * u64::from(max_connections) + RESERVED_FILES;
+    match limits::raise_open_files() {
+        Ok(files) if files < wanted => {
+            tracing::warn!(
+                files,
+                wanted,
+                "fewer open files are allowed than MAX_CONNECTIONS can take"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files is unknown"),
     }
 }
 

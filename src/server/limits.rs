@@ -1,5 +1,6 @@
 //! How many may be connected, in total and from one address, and how many heads may be large.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,15 @@ const LARGE_HEADS: usize = 64;
 /// Largest amount of memory that one of them takes, bytes: a megabyte as it is counted (RFC 9113 section
 /// 6.5.2), made of the smallest fields.
 const LARGE_HEAD_MEMORY: u64 = 4 * 1024 * 1024;
+
+/// Raises the limit of open files of this process as far as the system allows, and says what it is then.
+/// A desktop that is open takes two: one for the browser's connection and one for its own.
+///
+/// # Errors
+/// The system does not tell its limits.
+pub fn raise_open_files() -> io::Result<u64> {
+    rlimit::increase_nofile_limit(u64::MAX)
+}
 
 /// Counts connections and what makes them large. Clones count together.
 #[derive(Clone, Debug)]
