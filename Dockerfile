@@ -10,6 +10,8 @@ ARG RUNTIME_BASE=debian:bookworm-slim
 FROM ${BUILD_BASE} AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock askama.toml ./
+# The workspace names it; nothing of it is built.
+COPY fuzz/Cargo.toml fuzz/Cargo.toml
 COPY migrations migrations
 COPY src src
 RUN cargo build --release --locked --bin deskgate
