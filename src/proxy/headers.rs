@@ -128,9 +128,12 @@ pub fn to_browser(headers: &mut HeaderMap) {
             _ => {}
         }
     }
-    let named = hop.iter().filter_map(|value| value.to_str().ok());
-    for name in named.flat_map(|value| value.split(',')) {
-        headers.remove(name.trim());
+    // As bytes: one odd byte must not hide the other names.
+    let named = hop
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
+        headers.remove(name);
     }
 }
 

@@ -48,15 +48,15 @@ impl Target {
             return Err(BadTarget::Ambiguous);
         }
         let decoded = if path.contains('%') {
-            if has_encoded_separator(path) {
-                return Err(BadTarget::Ambiguous);
-            }
             Some(decode_fully(path).ok_or(BadTarget::Ambiguous)?)
         } else {
             None
         };
         let plain = decoded.as_deref().unwrap_or(path);
+        // An encoded slash, in however many coats, shows as one slash more.
+        let slashes = |text: &str| text.matches('/').count();
         let ambiguous = path.contains("//")
+            || slashes(plain) != slashes(path)
             || plain.chars().any(|c| c.is_control() || c == '\\')
             || plain
                 .split('/')
@@ -125,16 +125,31 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-fn has_encoded_separator(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    ["%2f", "%5c", "%252f", "%255c", "%00"]
-        .iter()
-        .any(|escape| lower.contains(escape))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoded_separator_is_refused_in_however_many_coats() {
+        for path in [
+            "/a%2Fb",
+            "/a%252fb",
+            "/a%25252fb",
+            "/a%25%32fb",
+            "/%25%32%66api",
+            "/%25%32fapi/x",
+            "/%5c",
+            "/%25255c",
+            "/%00",
+            "/%2500",
+        ] {
+            assert_eq!(
+                Target::parse(path, None),
+                Err(BadTarget::Ambiguous),
+                "{path}"
+            );
+        }
+    }
     use proptest::prelude::*;
 
     #[test]
