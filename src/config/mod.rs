@@ -46,8 +46,10 @@ pub struct Config {
 /// Sockets, TLS and deadlines of the front door.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The one origin that browsers see; scheme https (http for this machine only), no path.
+    /// The origin of the portal, and of desktops if they have no other; scheme https (http for this machine only), no path.
     pub public_url: Url,
+    /// The origin of desktops, if it is another; of the same form, with another host.
+    pub desktop_origin: Option<Url>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where plain HTTP is redirected from, if anywhere.

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use url::Url;
+
 /// `90s`, `15m`, `6h`, `7d`; whole numbers only.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
@@ -47,6 +49,18 @@ pub fn names(text: &str) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// `https://host[:port]` without a path; `http://` for this machine only.
+#[must_use]
+pub fn origin(text: &str) -> Option<Url> {
+    let url: Url = text.parse().ok()?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    // Browsers treat this machine as safe without TLS; anywhere else our cookies would not work.
+    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
+    (safe && url.has_host() && bare && nobody).then_some(url)
 }
 
 fn whole(text: &str) -> Option<u64> {

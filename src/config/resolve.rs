@@ -151,22 +151,8 @@ impl Reader {
     }
 
     fn server(&mut self) -> ServerConfig {
-        let key = match (
-            self.raw.said("PUBLIC_URL"),
-            self.raw.said("DOCKER_HOST_URL"),
-        ) {
-            (None, Some(_)) => "DOCKER_HOST_URL",
-            _ => "PUBLIC_URL",
-        };
-        let expected =
-            "https://host or https://host:port, without a path (http:// for localhost only)";
-        self.required(key, expected);
-        let set = self.text(key).is_some();
-        let public_url = if set {
-            self.parsed(key, expected, public_url)
-        } else {
-            None
-        };
+        let public_url = self.public_url();
+        let desktop_origin = self.desktop_origin(public_url.as_ref());
         let tls = self.on_off("TLS").then(|| TlsConfig {
             cert: self.path("TLS_CERT"),
             key: self.path("TLS_KEY"),
@@ -201,12 +187,38 @@ impl Reader {
             max_connections_per_client: self.count("MAX_CONNECTIONS_PER_CLIENT"),
             max_streams_per_desktop: self.count("MAX_STREAMS_PER_DESKTOP"),
             public_url: public_url.unwrap_or_else(placeholder_url),
+            desktop_origin,
             listen: self
                 .address("LISTEN")
                 .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443))),
             tls,
             drain: self.duration("DRAIN").unwrap_or_default(),
         }
+    }
+
+    fn public_url(&mut self) -> Option<Url> {
+        let key = match (
+            self.raw.said("PUBLIC_URL"),
+            self.raw.said("DOCKER_HOST_URL"),
+        ) {
+            (None, Some(_)) => "DOCKER_HOST_URL",
+            _ => "PUBLIC_URL",
+        };
+        let expected =
+            "https://host or https://host:port, without a path (http:// for localhost only)";
+        self.required(key, expected);
+        self.text(key)?;
+        self.parsed(key, expected, parse::origin)
+    }
+
+    /// Cookies know hosts and no ports, so that only another host keeps them apart.
+    fn desktop_origin(&mut self, public_url: Option<&Url>) -> Option<Url> {
+        let expected = "https://host or https://host:port, without a path, whose host is not that of PUBLIC_URL \
+            (http:// for localhost only)";
+        let portal = public_url.and_then(Url::host_str).map(str::to_owned);
+        self.parsed("DESKTOP_ORIGIN", expected, |text| {
+            parse::origin(text).filter(|url| url.host_str() != portal.as_deref())
+        })
     }
 
     /// Threads that serve connections.
@@ -427,16 +439,6 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port > 0)
 }
 
-fn public_url(text: &str) -> Option<Url> {
-    let url: Url = text.parse().ok()?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    let nobody = url.username().is_empty() && url.password().is_none();
-    // Browsers treat this machine as safe without TLS; anywhere else our cookies would not work.
-    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
-    (safe && url.has_host() && bare && nobody).then_some(url)
-}
-
 fn placeholder_url() -> Url {
     Url::parse("https://localhost").expect("a constant URL parses")
 }
@@ -522,6 +524,32 @@ mod tests {
         assert!(with("http://localhost:8080") && with("http://127.0.0.1:8080"));
         assert!(!with("http://desk.example") && !with("http://localhost.evil.example"));
         assert!(!with("ftp://localhost") && !with("https://a:b@desk.example"));
+    }
+
+    #[test]
+    fn desktops_have_an_origin_of_their_own_only_under_another_host() {
+        let with = |origin: &'static str| {
+            let mut pairs = GOOD.to_vec();
+            pairs.push(("DESKTOP_ORIGIN", origin));
+            resolve(&pairs).map(|config| config.server.desktop_origin.map(String::from))
+        };
+        let other = "https://desktops.example:8443/".to_owned();
+        assert_eq!(
+            with("https://desktops.example:8443").ok(),
+            Some(Some(other))
+        );
+        assert_eq!(with("").ok(), Some(None));
+        for wrong in [
+            "https://desk.example",
+            "https://DESK.example:8443",
+            "http://desktops.example",
+            "https://desktops.example/desktop",
+            "desktops.example",
+        ] {
+            let error = with(wrong).expect_err(wrong);
+            assert_eq!(error.0.len(), 1, "{error}");
+            assert_eq!(error.0[0].key, "DESKTOP_ORIGIN");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "PUBLIC_URL",
         None,
-        "The one origin that browsers see, https://host[:port]",
+        "The origin that browsers see, https://host[:port]",
     ),
     plain("DOCKER_HOST_URL", None, "Alias of PUBLIC_URL"),
     plain(
@@ -167,7 +167,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("port"),
         "port: published on 127.0.0.1; network: by container address",
     ),
-    plain("DESKTOP_ORIGIN", None, "A second origin for desktops"),
+    plain(
+        "DESKTOP_ORIGIN",
+        None,
+        "A second origin for desktops, https://host[:port] with another host than PUBLIC_URL",
+    ),
     plain(
         "SESSION_TTL",
         Some("12h"),
@@ -222,7 +226,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that are read and checked by a later version; setting one is said in the log.
 pub const WITHOUT_EFFECT: &[&str] = &[
-    "DESKTOP_ORIGIN",
     "IDENTITY_RECHECK",
     "DESKTOP_IDLE_PAUSE",
     "START_RATE",
