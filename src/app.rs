@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::api::Api;
 use crate::authn::cookies::Cookies;
@@ -334,8 +335,11 @@ fn acceptor(
         return Ok(None);
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let host = server.public_url.host_str().unwrap_or("localhost");
-    let certificate = Arc::new(Certificate::load(files, host, provider.clone())?);
+    let hosts = std::iter::once(&server.public_url)
+        .chain(&server.desktop_origin)
+        .filter_map(Url::host_str);
+    let hosts: Vec<&str> = hosts.collect();
+    let certificate = Arc::new(Certificate::load(files, &hosts, provider.clone())?);
     Ok(Some((
         Acceptor::new(certificate.clone(), provider),
         certificate,

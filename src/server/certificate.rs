@@ -59,17 +59,17 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the files, or makes a self-signed pair for `host` when neither is there.
+    /// Reads the files, or makes a self-signed pair for `hosts` when neither is there.
     ///
     /// # Errors
     /// A file that cannot be read, written or understood; the error names it.
     pub fn load(
         files: TlsConfig,
-        host: &str,
+        hosts: &[&str],
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, CertificateError> {
         if !files.cert.exists() && !files.key.exists() {
-            make(&files, host)?;
+            make(&files, hosts)?;
             tracing::warn!(cert = %files.cert.display(), "made a self-signed certificate; browsers will warn of it");
         }
         let times = modified(&files);
@@ -140,9 +140,13 @@ fn read(
     Ok(Arc::new(key))
 }
 
-/// Writes a self-signed P-256 pair for `host` and for this machine.
-fn make(files: &TlsConfig, host: &str) -> Result<(), CertificateError> {
-    let names = vec![host.to_owned(), "localhost".to_owned()];
+/// Writes a self-signed P-256 pair for `hosts` and for this machine.
+fn make(files: &TlsConfig, hosts: &[&str]) -> Result<(), CertificateError> {
+    let names: Vec<String> = hosts
+        .iter()
+        .chain(&["localhost"])
+        .map(ToString::to_string)
+        .collect();
     let mut params = CertificateParams::new(names).map_err(CertificateError::Make)?;
     for address in [
         IpAddr::from([127, 0, 0, 1]),

@@ -135,28 +135,33 @@ async fn tls_with_a_pair_made_on_the_spot_speaks_h2_and_http_1_1() {
     let files = tempfile::tempdir().unwrap();
     let file = |name: &str| files.path().join(name).display().to_string();
     let (cert, key) = (file("new/tls.crt"), file("new/tls.key"));
-    let gateway =
-        TestGateway::start_with(&[("TLS", "on"), ("TLS_CERT", &cert), ("TLS_KEY", &key)]).await;
+    let gateway = TestGateway::start_with(&[
+        ("TLS", "on"),
+        ("TLS_CERT", &cert),
+        ("TLS_KEY", &key),
+        ("DESKTOP_ORIGIN", "https://desktops.test"),
+    ])
+    .await;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls::pki_types::CertificateDer::pem_file_iter(&cert).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
     }
-    for (offered, expected) in [(&b"h2"[..], &b"h2"[..]), (b"http/1.1", b"http/1.1")] {
+    for (protocol, name) in [(&b"h2"[..], "desk.test"), (b"http/1.1", "desktops.test")] {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots.clone())
             .with_no_client_auth();
-        config.alpn_protocols = vec![offered.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         let socket = TcpStream::connect(gateway.addr).await.unwrap();
-        let name = "desk.test".try_into().unwrap();
+        let name = name.try_into().unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = connector
             .connect(name, socket)
             .await
-            .expect("a certificate for our name");
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(expected));
+            .expect("a certificate for our names");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
     }
     let mode = std::fs::metadata(&key).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "nobody else reads the key");
