@@ -6,6 +6,7 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use super::ticket::DESKTOP_COOKIE;
 use super::token::SessionSecret;
 use crate::config::Secret;
 
@@ -65,9 +66,8 @@ impl Cookies {
 
     /// Leaves of a request's cookies only our sessions, so that nobody has to hold the others.
     pub fn forget_others(headers: &mut HeaderMap) {
-        let ours: Vec<String> = values(headers, SESSION_COOKIE)
-            .map(|value| format!("{SESSION_COOKIE}={value}"))
-            .collect();
+        let of = |name| values(headers, name).map(move |value| format!("{name}={value}"));
+        let ours: Vec<String> = of(SESSION_COOKIE).chain(of(DESKTOP_COOKIE)).collect();
         headers.remove(COOKIE);
         if let Ok(ours) = HeaderValue::try_from(ours.join("; ")) {
             headers.insert(COOKIE, ours);
@@ -122,7 +122,7 @@ impl Cookies {
 /// What the request's cookies of this name say. Cut into bytes and compared byte for byte: what a script
 /// wrote into its own cookies must neither hide ours nor pass for it, as it could where all of the field has
 /// to be text, or where a name loses the Unicode spaces around it.
-fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     fields
         .flat_map(|field| field.split(|byte| *byte == b';'))
@@ -142,7 +142,7 @@ fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-fn ours(name: &'static str, value: String) -> Cookie<'static> {
+pub(super) fn ours(name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build((name, value))
         .path("/")
         .secure(true)

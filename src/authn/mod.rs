@@ -6,7 +6,9 @@ pub mod cookies;
 pub mod http_client;
 pub mod oidc;
 pub mod origin;
+pub mod seal;
 pub mod session;
+pub mod ticket;
 pub mod token;
 
 use std::sync::Arc;

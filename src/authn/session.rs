@@ -108,7 +108,11 @@ impl Sessions {
     /// # Errors
     /// The database does not answer. A session that is unknown or over is `None`.
     pub async fn find(&self, secret: &SessionSecret) -> Result<Option<Arc<Session>>, StoreError> {
-        let hash = secret.hash();
+        self.find_hashed(secret.hash()).await
+    }
+
+    /// The same for somebody who holds a sealed reference to it.
+    pub async fn find_hashed(&self, hash: SessionHash) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.clock.timestamp();
         let cached = self.cache().get(&hash).cloned();
         if let Some(session) = cached {
