@@ -15,6 +15,7 @@ use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
 use crate::authn::origin::OriginGuard;
 use crate::authn::session::{self, Sessions};
+use crate::authn::ticket::Tickets;
 use crate::authn::{self, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, ServerConfig};
@@ -163,7 +164,11 @@ impl App {
             metrics,
         } = core;
         let server = config.server;
-        let origin = OriginGuard::new(server.public_url.clone(), &config.secret_key);
+        let origin = OriginGuard::new(
+            server.public_url.clone(),
+            server.desktop_origin.as_ref(),
+            &config.secret_key,
+        );
         let parts = proxy::Parts {
             dialer: desktops.dialer().clone(),
             tasks: tasks.clone(),
@@ -171,8 +176,8 @@ impl App {
             metrics: metrics.clone(),
             max_streams: server.max_streams_per_desktop,
         };
-        let proxy = Proxy::new(parts, origin.origin());
-        let api = Api::new(desktops.clone(), tasks.clone(), origin.origin());
+        let proxy = Proxy::new(parts, origin.desktops().as_str());
+        let api = Api::new(desktops.clone(), tasks.clone(), origin.portal().as_str());
         check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
         let (listener, redirect) = listeners(&server)?;
@@ -187,6 +192,7 @@ impl App {
             database: database.clone(),
             clock: clock.clone(),
             sessions,
+            tickets: Tickets::new(&config.secret_key, clock.clone()),
             oidc: Oidc::new(config.oidc, clock)?,
             cookies: Cookies::new(&config.secret_key),
             origin,

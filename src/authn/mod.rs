@@ -23,8 +23,9 @@ use crate::model::time::Timestamp;
 use crate::store::{Database, StoreError};
 use cookies::{Cookies, PendingLogin};
 use oidc::{LoginError, Oidc};
-use origin::{CSRF_HEADER, OriginGuard};
+use origin::{CSRF_HEADER, OriginGuard, Side};
 use session::{Session, Sessions};
+use ticket::Tickets;
 use token::SessionSecret;
 
 /// Header that carries a session id as an alternative to Bearer.
@@ -42,6 +43,9 @@ pub enum AuthnError {
     /// It would change something, comes with a cookie, and lacks the page's token.
     #[error("the request lacks the CSRF token of the page")]
     NoCsrfToken,
+    /// The ticket to a desktop is used up, too old, or somebody else's.
+    #[error("the ticket is not good in this browser, or no longer")]
+    BadTicket,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +78,7 @@ pub struct Authenticator {
     oidc: Oidc,
     cookies: Cookies,
     origin: OriginGuard,
+    tickets: Tickets,
 }
 
 /// What an [`Authenticator`] is made of.
@@ -89,8 +94,10 @@ pub struct Parts {
     pub oidc: Oidc,
     /// Our cookies.
     pub cookies: Cookies,
-    /// Our origin.
+    /// Our origins.
     pub origin: OriginGuard,
+    /// The way from one to the other.
+    pub tickets: Tickets,
 }
 
 /// The end of a login.
@@ -113,6 +120,7 @@ impl Authenticator {
             oidc,
             cookies,
             origin,
+            tickets,
         } = parts;
         Self {
             database,
@@ -121,6 +129,7 @@ impl Authenticator {
             oidc,
             cookies,
             origin,
+            tickets,
         }
     }
 
@@ -130,7 +139,13 @@ impl Authenticator {
         &self.sessions
     }
 
-    /// Our origin.
+    /// The tickets to the desktops' own host.
+    #[must_use]
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// Our origins.
     #[must_use]
     pub fn origin(&self) -> &OriginGuard {
         &self.origin
@@ -147,19 +162,44 @@ impl Authenticator {
     /// # Errors
     /// No session is named, the one that is named does not exist or is over, or the database does not answer.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Authenticated, AuthnError> {
-        let (secret, means) = match header_secret(headers)? {
-            Some(secret) => (secret, Means::Header),
-            None => (
-                Cookies::session(headers).ok_or(AuthnError::NoSession)?,
-                Means::Cookie,
-            ),
+        self.authenticate_at(Side::Portal, headers).await
+    }
+
+    /// The same on either side. The portal's cookie is worth nothing on that of desktops, and the other way
+    /// round.
+    pub async fn authenticate_at(
+        &self,
+        side: Side,
+        headers: &HeaderMap,
+    ) -> Result<Authenticated, AuthnError> {
+        let (hash, means) = match header_secret(headers)? {
+            Some(secret) => (Some(secret.hash()), Means::Header),
+            None if side == Side::Desktops => {
+                (self.tickets.desktop_session(headers), Means::Cookie)
+            }
+            None => {
+                let secret = Cookies::session(headers);
+                (secret.map(|secret| secret.hash()), Means::Cookie)
+            }
         };
-        let session = self
-            .sessions
-            .find(&secret)
-            .await?
-            .ok_or(AuthnError::InvalidSession)?;
+        let hash = hash.ok_or(AuthnError::NoSession)?;
+        let session = self.sessions.find_hashed(hash).await?;
+        let session = session.ok_or(AuthnError::InvalidSession)?;
         Ok(Authenticated { session, means })
+    }
+
+    /// Takes a ticket: the `Set-Cookie` of the desktops' host, and the path to go on to.
+    pub async fn redeem(
+        &self,
+        ticket: &str,
+        headers: &HeaderMap,
+    ) -> Result<(String, String), AuthnError> {
+        let ticket = self.tickets.redeem(ticket, headers);
+        let ticket = ticket.ok_or(AuthnError::BadTicket)?;
+        let session = self.sessions.find_hashed(ticket.session).await?;
+        let session = session.ok_or(AuthnError::BadTicket)?;
+        let cookie = self.tickets.set_desktop(&session.hash, session.expires_at);
+        Ok((cookie, ticket.to))
     }
 
     /// Refuses a request that would change something, came by cookie, and lacks the page's token.

@@ -1,5 +1,6 @@
-//! Where a request comes from: our own pages or somewhere else. A desktop's page has our origin too,
-//! so unsafe calls by cookie also need the token that only our pages carry.
+//! Where a request comes from and which of our hosts it is for: that of the portal, that of the desktops, or
+//! the one that both share. Where they share it, a desktop's page has the portal's origin, so unsafe calls by
+//! cookie also need the token that only our pages carry.
 
 use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
@@ -13,44 +14,97 @@ use crate::model::id::SessionHash;
 /// Header that carries the token.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
-/// Knows our origin and makes CSRF tokens.
+/// What is served under the host that a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Everything: there is one origin.
+    Both,
+    /// Everything but what desktops serve.
+    Portal,
+    /// What desktops serve, and nothing else.
+    Desktops,
+}
+
+/// One origin of ours, as browsers write it.
+#[derive(Clone, Debug)]
+pub struct Origin(String);
+
+impl Origin {
+    fn of(url: &Url) -> Self {
+        Self(url.origin().ascii_serialization())
+    }
+
+    /// `https://host[:port]`
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host and, unless it is the usual one, port, as browsers write them in `Host`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.split_once("//").map_or("", |(_, host)| host)
+    }
+
+    /// Whether the request names exactly this origin; a WebSocket handshake must.
+    #[must_use]
+    pub fn is_named_in(&self, headers: &HeaderMap) -> bool {
+        let mut sent = headers.get_all(ORIGIN).iter();
+        let first = sent.next();
+        sent.next().is_none() && first.is_some_and(|origin| origin.as_bytes() == self.0.as_bytes())
+    }
+}
+
+/// Knows our origins and makes CSRF tokens.
 #[derive(Clone, Debug)]
 pub struct OriginGuard {
     public_url: Url,
-    origin: String,
+    portal: Origin,
+    desktops: Option<Origin>,
     key: hmac::Key,
 }
 
 impl OriginGuard {
-    /// For the origin of `public_url`.
+    /// For the origin of `public_url`, and for that of desktops if it is another.
     #[must_use]
-    pub fn new(public_url: Url, secret_key: &Secret) -> Self {
+    pub fn new(public_url: Url, desktop_origin: Option<&Url>, secret_key: &Secret) -> Self {
         Self {
-            origin: public_url.origin().ascii_serialization(),
+            portal: Origin::of(&public_url),
+            desktops: desktop_origin.map(Origin::of),
             public_url,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret_key.expose().as_bytes()),
         }
     }
 
-    /// Our origin, as browsers write it.
+    /// The origin of the portal.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        &self.origin
+    pub fn portal(&self) -> &Origin {
+        &self.portal
     }
 
-    /// Our host and, unless it is the usual one, port, as browsers write them in `Host`.
+    /// The origin of desktops, which may be that of the portal.
     #[must_use]
-    pub fn host(&self) -> &str {
-        self.origin.split_once("//").map_or("", |(_, host)| host)
+    pub fn desktops(&self) -> &Origin {
+        self.desktops.as_ref().unwrap_or(&self.portal)
     }
 
-    /// Whether the request names exactly our origin; a WebSocket handshake must.
+    /// The origin of a side.
     #[must_use]
-    pub fn is_own(&self, headers: &HeaderMap) -> bool {
-        let mut sent = headers.get_all(ORIGIN).iter();
-        let first = sent.next();
-        sent.next().is_none()
-            && first.is_some_and(|origin| origin.as_bytes() == self.origin.as_bytes())
+    pub fn of(&self, side: Side) -> &Origin {
+        match side {
+            Side::Both | Side::Portal => self.portal(),
+            Side::Desktops => self.desktops(),
+        }
+    }
+
+    /// The side of a request, where `is_host` says whether it names a host. The host of a request that names
+    /// neither is that of the portal's side, which refuses it.
+    pub fn side(&self, is_host: impl Fn(&str) -> bool) -> Side {
+        match &self.desktops {
+            None => Side::Both,
+            Some(desktops) if is_host(desktops.host()) => Side::Desktops,
+            Some(_) => Side::Portal,
+        }
     }
 
     /// The token of a session's pages.
@@ -67,7 +121,7 @@ impl OriginGuard {
         constant_time::verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).is_ok()
     }
 
-    /// A path to return to after login: `text` if it stays on our origin, otherwise the start page.
+    /// A path to return to after login: `text` if it stays on the portal's origin, otherwise the start page.
     #[must_use]
     pub fn local_path(&self, text: &str) -> String {
         self.resolve_local(text).unwrap_or_else(|| "/".to_owned())
@@ -92,7 +146,7 @@ mod tests {
 
     fn guard() -> OriginGuard {
         let url = Url::parse("https://desk.example:8443").expect("a URL");
-        OriginGuard::new(url, &Secret::new("k".repeat(32)))
+        OriginGuard::new(url, None, &Secret::new("k".repeat(32)))
     }
 
     #[test]
@@ -136,7 +190,7 @@ mod tests {
             for origin in origins {
                 headers.append(ORIGIN, origin.parse().expect("a value"));
             }
-            guard().is_own(&headers)
+            guard().portal().is_named_in(&headers)
         };
         assert!(check(&["https://desk.example:8443"]));
         assert!(!check(&[]));
@@ -147,6 +201,26 @@ mod tests {
             "https://desk.example:8443",
             "https://desk.example:8443"
         ]));
+    }
+
+    #[test]
+    fn a_second_origin_has_a_side_of_its_own() {
+        let one = guard();
+        assert_eq!(one.side(|_| true), Side::Both);
+        assert_eq!(one.desktops().as_str(), "https://desk.example:8443");
+        let url = |text: &str| Url::parse(text).expect("a URL");
+        let desktops = url("https://desktops.example");
+        let secret = Secret::new("k".repeat(32));
+        let two = OriginGuard::new(url("https://desk.example:8443"), Some(&desktops), &secret);
+        for (host, side) in [
+            ("desk.example:8443", Side::Portal),
+            ("desktops.example", Side::Desktops),
+            ("elsewhere.example", Side::Portal),
+        ] {
+            assert_eq!(two.side(|ours| ours == host), side, "{host}");
+        }
+        assert_eq!(two.of(Side::Desktops).as_str(), "https://desktops.example");
+        assert_eq!(two.of(Side::Portal).host(), "desk.example:8443");
     }
 
     #[test]

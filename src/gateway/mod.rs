@@ -3,6 +3,7 @@
 
 mod access_log;
 mod auth;
+mod desktops;
 mod extended_connect;
 mod pages;
 pub mod route;
@@ -15,8 +16,8 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::api::Api;
 use crate::authn::cookies::Cookies;
+use crate::authn::origin::Side;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
-use crate::authz::{self, Access};
 use crate::config::OnLogout;
 use crate::desktop::Desktops;
 use crate::proxy::Proxy;
@@ -56,7 +57,7 @@ impl Gateway {
     /// Answers one request, whatever happens.
     pub async fn handle(&self, connection: ConnectionInfo, mut request: Request) -> Response {
         let begun = Instant::now();
-        let context = RequestContext::new(&connection, &self.trusted, &request);
+        let mut context = RequestContext::new(&connection, &self.trusted, &request);
         let translated = extended_connect::translate(&mut request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let websocket = request.headers().contains_key(UPGRADE);
@@ -64,12 +65,23 @@ impl Gateway {
             Some(refusal) => Err(refusal.into()),
             None => Route::parse(&method, &path),
         };
+        let origin = self.authenticator.origin();
+        let side = origin.side(|host| route::check_host(&request, host).is_ok());
         let (route, outcome) = match route {
-            Ok(route) => (route.as_str(), self.answer(&context, route, request).await),
+            Ok(route) => {
+                let word = route.as_str();
+                (word, self.answer(&context, (side, route), request).await)
+            }
             Err(error @ HttpError::Refused(_)) => ("none", Err(error)),
-            Err(error) => ("none", self.check(&request, false).and(Err(error))),
+            Err(_) if side == Side::Desktops => ("none", Err(HttpError::NotFound)),
+            Err(error) => ("none", self.check(&request, side).and(Err(error))),
         };
-        let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &context));
+        let mut response = outcome.unwrap_or_else(|error| {
+            if side == Side::Desktops {
+                origin.portal().as_str().clone_into(&mut context.home);
+            }
+            problem::respond(&error, &context)
+        });
         if translated {
             extended_connect::translate_back(&mut response);
         } else if websocket && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -78,7 +90,10 @@ impl Gateway {
             response.headers_mut().insert(CONNECTION, close);
         }
         security::protect(response.headers_mut());
-        security::insist_on_tls(response.headers_mut(), self.authenticator.origin().host());
+        security::insist_on_tls(response.headers_mut(), origin.of(side).host());
+        if route == route::TICKET {
+            security::send_no_referrer(response.headers_mut());
+        }
         let entry = access_log::Entry {
             context: &context,
             method: &method,
@@ -95,10 +110,17 @@ impl Gateway {
     async fn answer(
         &self,
         context: &RequestContext,
-        route: Route<'_>,
+        (side, route): (Side, Route<'_>),
         mut request: Request,
     ) -> Result<Response, HttpError> {
-        self.check(&request, route.is_health())?;
+        if route.is_health() {
+            route::check_head(&request)?;
+        } else {
+            self.check(&request, side)?;
+        }
+        if side == Side::Desktops && !route.is_desktop() && !route.is_health() {
+            return Err(HttpError::NotFound);
+        }
         if request.headers().contains_key(UPGRADE) {
             Cookies::forget_others(request.headers_mut());
         }
@@ -108,19 +130,8 @@ impl Gateway {
             return Err(HttpError::Prefetch);
         }
         match route {
-            Route::Desktop { id, rest } => {
-                let who = match self.authenticated(&request).await {
-                    Ok(who) => who,
-                    Err(error) => return self.sign_in_first(context, &request, error),
-                };
-                match authz::authorize_desktop(&self.desktops, &who.session, id).await? {
-                    Access::NotRunning(desktop) => self.waiting(context, &request, &desktop),
-                    Access::Granted(grant) => match pages::entry(&grant, context, rest, &request) {
-                        Some(to) => Ok(redirect(StatusCode::FOUND, &to)),
-                        None => Ok(self.proxy.forward(grant, context, rest, request).await?),
-                    },
-                }
-            }
+            Route::Desktop { id, rest } => self.desktop(context, side, (id, rest), request).await,
+            Route::Ticket(ticket) => self.ticket(context, side, ticket, request).await,
             Route::DesktopRoot(id) => {
                 let query = request
                     .uri()
@@ -133,7 +144,7 @@ impl Gateway {
                 ))
             }
             Route::Api => {
-                let who = self.authenticated(&request).await?;
+                let who = self.authenticated(side, &request).await?;
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
                 Ok(self.api.call(who, context, request).await)
@@ -150,31 +161,33 @@ impl Gateway {
     }
 
     /// Refuses a request whose head is ambiguous or meant for another host.
-    fn check(&self, request: &Request, any_host: bool) -> Result<(), HttpError> {
+    fn check(&self, request: &Request, side: Side) -> Result<(), HttpError> {
         route::check_head(request)?;
-        if any_host {
-            Ok(())
-        } else {
-            route::check_host(request, self.authenticator.origin().host())
-        }
+        route::check_host(request, self.authenticator.origin().of(side).host())
     }
 
-    /// Who asks. A WebSocket must also come from our own origin, since browsers send cookies along with
-    /// one from anywhere.
-    async fn authenticated(&self, request: &Request) -> Result<Authenticated, HttpError> {
-        let who = self.authenticator.authenticate(request.headers()).await?;
-        let upgrade = request.headers().contains_key(UPGRADE);
-        if upgrade && !self.authenticator.origin().is_own(request.headers()) {
+    /// Who asks. A WebSocket must also come from the origin that it is for, since browsers send cookies along
+    /// with one from anywhere.
+    async fn authenticated(
+        &self,
+        side: Side,
+        request: &Request,
+    ) -> Result<Authenticated, HttpError> {
+        let headers = request.headers();
+        let who = self.authenticator.authenticate_at(side, headers).await?;
+        let upgrade = headers.contains_key(UPGRADE);
+        if upgrade && !self.authenticator.origin().of(side).is_named_in(headers) {
             return Err(HttpError::ForeignOrigin);
         }
         Ok(who)
     }
 
-    /// Sends a person who opens a page and is not signed in to the login, and everybody else away: scripts,
-    /// frames and images have no use for it.
+    /// Sends a person who opens a page and is not signed in to the login, or to the portal that knows more, and
+    /// everybody else away: scripts, frames and images have no use for it.
     fn sign_in_first(
         &self,
         context: &RequestContext,
+        side: Side,
         request: &Request,
         error: HttpError,
     ) -> Result<Response, HttpError> {
@@ -182,16 +195,16 @@ impl Gateway {
             error,
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
-        let page = context.wants_page
-            && request.method().is_safe()
-            && pages::destination(request).is_none_or(|dest| dest == "document");
-        if !(not_signed_in && page && !request.headers().contains_key(UPGRADE)) {
+        if !(not_signed_in && pages::is_visit(context, request)) {
             return Err(error);
         }
         let back = request
             .uri()
             .path_and_query()
             .map_or("/", |path| path.as_str());
+        if side == Side::Desktops {
+            return Ok(self.ask_portal(request, back));
+        }
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("return_to", &self.authenticator.origin().local_path(back));
         Ok(redirect(

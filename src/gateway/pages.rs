@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, UPGRADE};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -25,12 +25,19 @@ use crate::respond::{content, html, json as json_answer};
 const FETCH_DEST: &str = "sec-fetch-dest";
 
 /// What the browser will do with the answer, if it says so.
-pub(super) fn destination(request: &Request) -> Option<&HeaderValue> {
+fn destination(request: &Request) -> Option<&HeaderValue> {
     request.headers().get(FETCH_DEST)
 }
 
 fn is_document(request: &Request) -> bool {
     destination(request).is_some_and(|dest| dest == "document")
+}
+
+/// Whether somebody opens a page in a tab, as far as the browser says what it wants it for.
+pub(super) fn is_visit(context: &RequestContext, request: &Request) -> bool {
+    let page = context.wants_page && request.method().is_safe();
+    let plain = page && !request.headers().contains_key(UPGRADE);
+    plain && destination(request).is_none_or(|dest| dest == "document")
 }
 
 /// Where a person who opens the bare address of a desktop is sent: its entry page, whose query tells

@@ -11,6 +11,9 @@ use crate::stream::guard::{self, Refusal};
 /// Largest sum of cookie headers, bytes. A desktop's script could fill the browser's jar.
 const MAX_COOKIES: usize = 8 * 1024;
 
+/// The log's word for [`Route::Ticket`], whose path is a secret.
+pub const TICKET: &str = "ticket";
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -23,6 +26,8 @@ pub enum Route<'a> {
     },
     /// `/desktop/<id>` without its slash.
     DesktopRoot(DesktopId),
+    /// The way to the desktops' own host: asks for a ticket, or brings one.
+    Ticket(Option<&'a str>),
     /// The control plane.
     Api,
     /// The start page.
@@ -59,8 +64,12 @@ impl<'a> Route<'a> {
         if let Some(name) = path.strip_prefix("/assets/") {
             return reading().map(|()| Self::Asset(name));
         }
+        if let Some(ticket) = path.strip_prefix("/ticket/") {
+            return reading().map(|()| Self::Ticket(Some(ticket)));
+        }
         let route = match path {
             "/" => Self::Home,
+            "/ticket" => Self::Ticket(None),
             "/login" => Self::Login,
             "/authorize" => Self::Authorize,
             "/session" => Self::Session,
@@ -91,11 +100,21 @@ impl<'a> Route<'a> {
         matches!(self, Self::Live | Self::Ready)
     }
 
+    /// Whether it leads to a desktop: all that a host of their own serves.
+    #[must_use]
+    pub const fn is_desktop(&self) -> bool {
+        matches!(
+            self,
+            Self::Desktop { .. } | Self::DesktopRoot(_) | Self::Ticket(_)
+        )
+    }
+
     /// A word for the log.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
+            Self::Ticket(_) => TICKET,
             Self::Api => "api",
             Self::Home => "page",
             Self::Login | Self::Authorize | Self::Session | Self::Logout => "auth",
@@ -236,6 +255,8 @@ mod tests {
             ("/", Route::Home),
             ("/login", Route::Login),
             ("/session", Route::Session),
+            ("/ticket", Route::Ticket(None)),
+            ("/ticket/a-b_c", Route::Ticket(Some("a-b_c"))),
             ("/api/container/list", Route::Api),
             ("/api", Route::Api),
             ("/assets/home.js", Route::Asset("home.js")),
@@ -255,6 +276,7 @@ mod tests {
             "/desktop/x/",
             "/desktop",
             "/apix",
+            "/tickets",
             "//",
             "/%2e",
             "/desktop/../api/",

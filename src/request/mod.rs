@@ -79,6 +79,8 @@ pub struct RequestContext {
     pub lang: Lang,
     /// Whether the asker would rather read a page than JSON.
     pub wants_page: bool,
+    /// Origin of the portal, if the host that was asked is not the portal's; empty otherwise.
+    pub home: String,
 }
 
 impl RequestContext {
@@ -101,6 +103,7 @@ impl RequestContext {
             scratch: connection.scratch.clone(),
             lang: Lang::from_accept_language(text(ACCEPT_LANGUAGE)),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
+            home: String::new(),
         }
     }
 }

@@ -62,6 +62,8 @@ pub enum HttpError {
     Query(String),
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("desktops are served under another host")]
+    DesktopOrigin,
     #[error("the WebSocket comes from another origin")]
     ForeignOrigin,
     #[error("the desktop is {0}")]
@@ -177,6 +179,11 @@ impl HttpError {
                 "body_too_large",
                 "The body is too large.",
             ),
+            Self::DesktopOrigin => Row::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "desktop_origin",
+                "Programs find desktops under the host of DESKTOP_ORIGIN.",
+            ),
             Self::ForeignOrigin => Row::new(
                 StatusCode::FORBIDDEN,
                 "foreign_origin",
@@ -212,6 +219,11 @@ fn authn(error: &AuthnError) -> Row {
             StatusCode::FORBIDDEN,
             "csrf_token_missing",
             "A change with the session cookie needs the page's token in X-CSRF-Token.",
+        ),
+        AuthnError::BadTicket => Row::new(
+            StatusCode::FORBIDDEN,
+            "ticket_invalid",
+            "The ticket was used, is too old, or is another browser's. Please open the desktop from the portal.",
         ),
         AuthnError::Store(_) => Row::database(),
     }

@@ -20,6 +20,8 @@ pub struct ErrorPage<'a> {
     pub detail: &'a str,
     /// The id under which the operator finds this request in the log.
     pub request_id: &'a str,
+    /// Origin of the portal, if the page appears under another host; empty otherwise.
+    pub home: &'a str,
 }
 
 /// Renders the page as HTML.
@@ -83,6 +85,16 @@ type Words = (&'static str, &'static str);
 /// German and English words for a sign-in that did not succeed.
 fn sign_in_words(code: &str) -> Option<(Words, Words)> {
     Some(match code {
+        "ticket_invalid" => (
+            (
+                "Dieser Weg zum Desktop gilt nicht mehr",
+                "Er gilt nur einmal und nur in dem Browser, der ihn bekommen hat. Öffne den Desktop in der Übersicht.",
+            ),
+            (
+                "This way to the desktop is no longer good",
+                "It is good once, in the browser that got it. Open the desktop from the overview.",
+            ),
+        ),
         "login_failed" => (
             (
                 "Die Anmeldung hat nicht geklappt",
@@ -251,6 +263,7 @@ mod tests {
             code,
             detail: "<b>detail</b>",
             request_id: "req-1",
+            home: "",
         })
     }
 
@@ -262,6 +275,35 @@ mod tests {
         assert!(german.contains("req-1"));
         assert!(german.contains("href=\"/\""));
         assert!(page(Lang::En, 404, "not_found").contains("This page does not exist"));
+    }
+
+    #[test]
+    fn under_another_host_it_leads_back_to_the_portal() {
+        let page = |status| {
+            render(&ErrorPage {
+                lang: Lang::En,
+                status,
+                code: "x",
+                detail: "",
+                request_id: "req-1",
+                home: "https://desk.example",
+            })
+        };
+        let (denied, failed, signed_out) = (page(403), page(502), page(401));
+        for page in [&denied, &failed, &signed_out] {
+            let links: Vec<&str> = page.split("<a ").skip(1).collect();
+            assert_eq!(
+                page.matches("href=\"https://desk.example/\"").count(),
+                2,
+                "{links:?}"
+            );
+            assert!(
+                !page.contains("<a class=\"button quiet\" href=\"/\""),
+                "{links:?}"
+            );
+        }
+        assert!(failed.contains("href=\"\""), "the same address again");
+        assert!(signed_out.contains("href=\"https://desk.example/login\""));
     }
 
     #[test]

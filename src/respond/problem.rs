@@ -53,6 +53,7 @@ fn as_page(row: &Row, context: &RequestContext) -> Response {
         code: row.code,
         detail: &row.detail,
         request_id: &context.id.to_string(),
+        home: &context.home,
     };
     html(row.status, page::render(&page))
 }

@@ -51,6 +51,11 @@ pub fn protect(headers: &mut HeaderMap) {
     );
 }
 
+/// For an answer whose own address is a secret.
+pub fn send_no_referrer(headers: &mut HeaderMap) {
+    set(headers, &[("referrer-policy", "no-referrer")]);
+}
+
 /// For every answer at all, unless `host` is this machine, where other services have their own rules.
 pub fn insist_on_tls(headers: &mut HeaderMap, host: &str) {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);

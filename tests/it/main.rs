@@ -15,6 +15,7 @@ mod door;
 mod life;
 mod login;
 mod proxy;
+mod second_origin;
 mod smuggling;
 mod smuggling_cases;
 mod store;

@@ -68,6 +68,7 @@ pub async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Result<Ans
 #[derive(Clone, Debug)]
 pub struct Browser {
     pub gateway: SocketAddr,
+    host: String,
     cookies: BTreeMap<String, String>,
     headers: Vec<(String, String)>,
 }
@@ -76,9 +77,16 @@ impl Browser {
     pub fn new(gateway: SocketAddr) -> Self {
         Self {
             gateway,
+            host: HOST.to_owned(),
             cookies: BTreeMap::new(),
             headers: Vec::new(),
         }
+    }
+
+    /// Asks for another host than that of `PUBLIC_URL`. It keeps the cookies of one host only.
+    pub fn at(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     /// Sends `name: value` with every request from now on.
@@ -132,7 +140,7 @@ impl Browser {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", HOST);
+            .header("host", &self.host);
         let own = self
             .headers
             .iter()

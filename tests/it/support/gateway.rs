@@ -33,6 +33,7 @@ pub struct TestGateway {
     pub engine: Arc<FakeEngine>,
     pub config: Config,
     data: Arc<TempDir>,
+    settings: Vec<(String, String)>,
     stop: CancellationToken,
     running: JoinSet<()>,
     tasks: Tasks,
@@ -60,7 +61,9 @@ impl TestGateway {
     pub async fn killed_and_started_again(mut self) -> Self {
         self.tasks.hard().cancel();
         self.running.shutdown().await;
-        Self::start_in(self.data.clone(), self.engine.clone(), &[]).await
+        let settings = self.settings.iter();
+        let settings: Vec<_> = settings.map(|(key, value)| (&**key, &**value)).collect();
+        Self::start_in(self.data.clone(), self.engine.clone(), &settings).await
     }
 
     async fn start_in(
@@ -123,6 +126,10 @@ impl TestGateway {
             engine,
             config,
             data,
+            settings: settings
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             stop,
             running,
             tasks,
