@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -49,7 +49,7 @@ async function freePair() {
 export class Gateway {
   /**
    * Prepares and starts a gateway; `story` names it in the engine and among the artifacts, `files` lie in its working
-   * directory.
+   * directory. `environment` may be a function of the gateway, which has its port then.
    */
   static async start(story, environment = {}, files = {}) {
     const run = process.env.DESKGATE_E2E_RUN ?? randomBytes(4).toString('hex');
@@ -67,7 +67,7 @@ export class Gateway {
       PORT_RANGE: `${first}-${first + DESKTOP_PORTS - 1}`,
       LOG: 'info,deskgate=debug',
       NO_COLOR: '1',
-      ...environment,
+      ...(typeof environment === 'function' ? environment(gateway) : environment),
     };
     gateway.log = createWriteStream(path.join(await artifacts(), `${story}.log`));
     await gateway.up();
@@ -98,6 +98,11 @@ export class Gateway {
       { within: READY_MS },
     );
     if (ended) throw new Error(`the gateway ended at once (${ended.how}); see artifacts/${this.story}.log`);
+  }
+
+  /** What it has logged. */
+  logged() {
+    return readFile(path.join(ARTIFACTS, `${this.story}.log`), 'utf8');
   }
 
   /** Ends the process with `signal` and returns its exit code, or the signal if that is what ended it. */
