@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Helpers that the scripts of this directory source: they bring in what a step needs (Debian packages, the
 # container engine, a browser, a database server, Node modules) and say nothing when it is there already.
 #
@@ -191,4 +192,89 @@ ensure_node_modules() {
     # The tests use the system's browser, so no package need fetch one of its own.
     (cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm "$how" --no-audit --no-fund --loglevel=error >&2)
     touch "$stamp"
+}
+
+# ---- Processes of the load program and its peers ----
+#
+# The script that uses these declares the associative arrays PIDS (what it started, by name), PORTS, PREFIXES and
+# COOKIES, and DIR, the directory with NAME.log.
+
+# Prints a port below the range that systems give to outgoing connections, and above the desktops' ports.
+free_port() {
+    local tries port
+    for ((tries = 0; tries < 100; tries++)); do
+        port=$((20000 + RANDOM % 10000))
+        if ! is_open "$port"; then
+            printf '%s' "$port"
+            return 0
+        fi
+    done
+    die "no free port"
+}
+
+# True if something listens on this port of 127.0.0.1.
+is_open() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# await_port NAME PORT: waits until the process listens, and says why if it never does.
+await_port() {
+    local tries
+    for ((tries = 0; tries < 150; tries++)); do
+        is_open "$2" && return 0
+        kill -0 "${PIDS[$1]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$DIR/$1.log" >&2
+    die "$1 does not start"
+}
+
+# field NAME: the value of a string or number in the line of JSON on standard input.
+field() {
+    sed -n "s/.*\"$1\":[[:space:]]*\"\{0,1\}\([^\",}]*\).*/\1/p"
+}
+
+# Waits until the gateway in PIDS[deskgate] says where it listens and how to get in; sets PORTS, PREFIXES and COOKIES.
+# shellcheck disable=SC2034 # The script that sources this uses them.
+await_deskgate() {
+    local tries line
+    for ((tries = 0; tries < 300; tries++)); do
+        line=$(grep -m 1 '"cookie"' "$DIR/deskgate.log") && break
+        kill -0 "${PIDS[deskgate]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    if [ -z "$line" ]; then
+        cat "$DIR/deskgate.log" >&2
+        die "deskgate does not start"
+    fi
+    PORTS[deskgate]=$(field port <<<"$line")
+    PREFIXES[deskgate]=$(field prefix <<<"$line")
+    COOKIES[deskgate]=$(field cookie <<<"$line")
+}
+
+# stop NAME: ends a process that we started and waits for it.
+stop() {
+    local pid=${PIDS[$1]:-} tries
+    [ -n "$pid" ] || return 0
+    unset "PIDS[$1]"
+    kill "$pid" 2>/dev/null || true
+    for ((tries = 0; tries < 50; tries++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -0 "$pid" 2>/dev/null; then
+        kill -KILL "$pid"
+    fi
+    wait "$pid" 2>/dev/null || true
+}
+
+# enter_own_network VARIABLE SCRIPT ARGUMENTS...: starts the script anew in a network of its own, with VARIABLE set to
+# "entered", if that is allowed: there, no firewall rule of this machine (a container engine brings many) costs
+# anything, nobody else uses the ports, and nothing can be reached from outside.
+enter_own_network() {
+    local variable=$1
+    shift
+    unshare --net true 2>/dev/null || return 0
+    need_apt ip iproute2
+    exec unshare --net -- env "$variable=entered" "$@"
 }
