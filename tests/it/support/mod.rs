@@ -10,3 +10,4 @@ pub mod fake_desktop;
 pub mod fake_desktop_wire;
 pub mod fake_engine;
 pub mod gateway;
+pub mod h2;
