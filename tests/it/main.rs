@@ -9,6 +9,8 @@ mod support;
 
 mod api;
 mod command;
+mod conformance;
+mod conformance_cases;
 mod data_plane;
 mod docker;
 mod door;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::echo;
 use super::fake_desktop_wire::{
     Answer, Decoded, HeadRead, Lockout, OneRecordAtATime, Stream, VALUE_LIMIT, accept_key,
     basic_credentials, decode_frame, percent_decode, read_head, server_config, server_frames,
@@ -34,6 +35,10 @@ const EXACT_NAMES: &str = "Host Connection Authorization Upgrade Origin \
 
 /// How a fake desktop behaves.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with each other"
+)]
 pub struct FakeOptions {
     /// The Basic user.
     pub user: String,
@@ -43,6 +48,8 @@ pub struct FakeOptions {
     pub tls: bool,
     /// Whether the user is an owner, who may use `/api/`.
     pub owner: bool,
+    /// Whether a WebSocket is an ordinary echo server's, without the greeting and `KasmVNC`'s strictness.
+    pub echo: bool,
     /// Whether every answer, the 101 included, carries [`HOSTILE_HEADERS`].
     pub hostile_headers: bool,
     /// Time without any request after which a locked-out address is let in again.
@@ -56,6 +63,7 @@ impl Default for FakeOptions {
             password: "fake-desktop-password".to_owned(),
             tls: true,
             owner: true,
+            echo: false,
             hostile_headers: false,
             lock_time: Duration::from_secs(10),
         }
@@ -266,6 +274,10 @@ impl Shared {
         }
         let refusal = self.refuse(&request);
         if refusal.is_none() && request.may_upgrade() {
+            if self.options.echo {
+                stream.write_all(&self.switching(&request).head()).await?;
+                return echo::serve(stream).await;
+            }
             return self.websocket(stream, &request).await;
         }
         let Some(answer) = refusal.or_else(|| self.route(&request)) else {
@@ -390,6 +402,18 @@ impl Shared {
         })
     }
 
+    /// The answer to a WebSocket handshake.
+    fn switching(&self, request: &SeenRequest) -> Answer {
+        let value = |name| request.header(name).unwrap_or_default();
+        let accept = accept_key(value("Sec-WebSocket-Key"));
+        let protocol = value("Sec-WebSocket-Protocol").split(',').next();
+        Answer::bare("101 Switching Protocols", &[("Upgrade", "websocket")])
+            .with("Connection", "Upgrade")
+            .with("Sec-WebSocket-Accept", &accept)
+            .with("Sec-WebSocket-Protocol", protocol.unwrap_or_default())
+            .hostile_if(self.options.hostile_headers)
+    }
+
     async fn websocket<S: Stream>(&self, mut stream: S, request: &SeenRequest) -> io::Result<()> {
         // A client that does not wait for the 101 gets a chance to show it.
         let mut early = [0; 1024];
@@ -404,15 +428,7 @@ impl Shared {
         let (sender, mut pushes) = mpsc::unbounded_channel();
         self.seen().sockets.retain(|socket| !socket.is_closed());
         self.seen().sockets.push(sender);
-        let value = |name| request.header(name).unwrap_or_default();
-        let accept = accept_key(value("Sec-WebSocket-Key"));
-        let protocol = value("Sec-WebSocket-Protocol").split(',').next();
-        let answer = Answer::bare("101 Switching Protocols", &[("Upgrade", "websocket")])
-            .with("Connection", "Upgrade")
-            .with("Sec-WebSocket-Accept", &accept)
-            .with("Sec-WebSocket-Protocol", protocol.unwrap_or_default())
-            .hostile_if(self.options.hostile_headers);
-        let mut wire = answer.head();
+        let mut wire = self.switching(request).head();
         // In one write, so that a client that throws away what is behind the head is found out.
         wire.extend(server_frames(GREETING));
         let mut inbox = Vec::new();

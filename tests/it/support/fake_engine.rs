@@ -31,6 +31,8 @@ pub struct FakeEngine {
     pub down: AtomicBool,
     /// Desktops add headers that must not reach the browser.
     pub hostile: AtomicBool,
+    /// Desktops are ordinary echo servers.
+    pub echo: AtomicBool,
     /// Containers that were made, ever.
     pub created: AtomicUsize,
     /// Starts under way and the most there ever were.
@@ -46,6 +48,7 @@ impl Default for FakeEngine {
             desktops: Mutex::default(),
             down: AtomicBool::default(),
             hostile: AtomicBool::default(),
+            echo: AtomicBool::default(),
             created: AtomicUsize::default(),
             starting: AtomicUsize::default(),
             most_starting: AtomicUsize::default(),
@@ -114,6 +117,7 @@ impl FakeEngine {
             password: password
                 .expect("a password is in the environment")
                 .to_owned(),
+            echo: self.echo.load(Ordering::SeqCst),
             hostile_headers: self.hostile.load(Ordering::SeqCst),
             ..FakeOptions::default()
         }

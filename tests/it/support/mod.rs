@@ -6,6 +6,7 @@
 )]
 
 pub mod browser;
+pub mod echo;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;
 pub mod fake_engine;
