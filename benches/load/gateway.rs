@@ -32,6 +32,9 @@ pub struct Options {
     /// Port of the stub on 127.0.0.1
     #[arg(long)]
     pub stub_port: u16,
+    /// `NAME=VALUE` of a setting of the gateway, in place of its default
+    #[arg(long = "set")]
+    settings: Vec<String>,
     /// What all proxies of a run present
     #[command(flatten)]
     pub pair: Pair,
@@ -120,6 +123,12 @@ fn config(options: &Options) -> anyhow::Result<Config> {
         ("PORT_RANGE", format!("{stub}-{stub}")),
         ("DRAIN", "1s".to_owned()),
     ] {
+        raw.set(key, value);
+    }
+    for setting in &options.settings {
+        let (key, value) = setting
+            .split_once('=')
+            .with_context(|| format!("--set takes NAME=VALUE, not {setting}"))?;
         raw.set(key, value);
     }
     Ok(Config::resolve(raw)?)

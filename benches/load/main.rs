@@ -1,13 +1,17 @@
-//! The load of the peer benchmark: upstream stub, load driver, gateway and table in one program.
+//! The load of the peer benchmark and of the stress runs: upstream stub, load driver, attacks, gateway and table in
+//! one program.
 //!
-//! `scripts/bench` runs it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
+//! `scripts/bench` and `scripts/stress` run it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
 //! driver and the stub, except `gateway`, which starts ours.
 
 mod drive;
 mod frame;
 mod gateway;
+mod h2;
+mod peer;
 mod process;
 mod socket;
+mod stress;
 mod stub;
 mod table;
 mod tls;
@@ -33,6 +37,8 @@ enum Command {
     Stub(stub::Options),
     /// Put one kind of load on a proxy and print what it cost as one line of JSON
     Drive(drive::Options),
+    /// Attack Deskgate, and say whether it kept its promises
+    Stress(stress::Options),
     /// Run Deskgate on an engine whose only desktop is the stub
     Gateway(gateway::Options),
     /// Make the certificate that all proxies present
@@ -45,6 +51,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Stub(options) => on_one_thread(stub::run(options)),
         Command::Drive(options) => on_one_thread(drive::run(options)),
+        Command::Stress(options) => on_one_thread(stress::run(options)),
         Command::Gateway(options) => gateway::run(options),
         Command::Certificate(options) => tls::write_certificate(&options),
         Command::Table(options) => table::run(&options),

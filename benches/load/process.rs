@@ -108,6 +108,20 @@ impl Processes {
     }
 }
 
+/// Resident memory of one process in bytes; cheap enough to be read often.
+pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/statm");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    Ok(4096 * number(text.split_whitespace().nth(1)))
+}
+
+/// Open file descriptors of one process.
+pub fn descriptors(pid: u32) -> anyhow::Result<usize> {
+    let path = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?;
+    Ok(entries.count())
+}
+
 /// Seconds of CPU time that all cores together have spent at work, whoever did it.
 pub fn machine_busy() -> anyhow::Result<f64> {
     let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;

@@ -11,6 +11,8 @@ use tokio_rustls::{client, server};
 pub const LARGE: usize = 256 * 1024;
 /// The same where little is expected.
 pub const SMALL: usize = 16 * 1024;
+/// The same where there are thousands of connections.
+pub const TINY: usize = 2 * 1024;
 
 /// A TCP connection that is read ahead below TLS.
 pub type Tcp = BufReader<TcpStream>;

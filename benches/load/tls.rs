@@ -75,12 +75,21 @@ pub fn server(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
 
 /// The driver's side, with a session store of its own: whoever wants to resume keeps the configuration.
 pub fn client(resume: bool) -> anyhow::Result<Arc<ClientConfig>> {
+    client_for(resume, b"http/1.1")
+}
+
+/// The same for HTTP/2.
+pub fn client_h2() -> anyhow::Result<Arc<ClientConfig>> {
+    client_for(false, b"h2")
+}
+
+fn client_for(resume: bool, protocol: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = if resume {
         Resumption::in_memory_sessions(4)
     } else {

@@ -7,7 +7,7 @@ use rustls::HandshakeKind;
 use tokio::io::AsyncWriteExt as _;
 
 use super::meter::Meter;
-use super::peer::{Connection, Peer};
+use crate::peer::{Connection, Peer};
 use crate::socket;
 use crate::tls;
 

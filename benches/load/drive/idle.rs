@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::peer::{Connection, Peer};
 use super::{Options, websocket};
 use crate::frame::Counter;
+use crate::peer::{Connection, Peer};
 use crate::process::Processes;
 use crate::socket;
 
@@ -43,7 +43,7 @@ pub async fn measure(
     let fresh = processes.memory()?;
 
     let connections = use_all(connections).await?;
-    tokio::time::sleep(SETTLE.max(Duration::from_secs(options.hold))).await;
+    tokio::time::sleep(SETTLE).await;
     let used = processes.memory()?;
     let kept = connections.len();
     drop((first, connections));

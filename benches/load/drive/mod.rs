@@ -6,39 +6,26 @@
 mod http;
 mod idle;
 mod meter;
-mod peer;
-mod websocket;
+pub mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::peer::{Door, Peer};
 use crate::process::{self, Cpu, Processes};
 use meter::Meter;
-use peer::Peer;
 
 /// Which load, on whom.
 #[derive(clap::Args, Clone)]
 pub struct Options {
     /// The kind of load
     scenario: Scenario,
-    /// The proxy: <https://ADDRESS:PORT>
-    #[arg(long)]
-    target: String,
-    /// Path of the desktop, with a slash at its end
-    #[arg(long, default_value = "/desktop/bench/")]
-    path_prefix: String,
-    /// Cookie header
-    #[arg(long)]
-    cookie: Option<String>,
-    /// Name for SNI, Host and Origin
-    #[arg(long, default_value = "localhost")]
-    host: String,
+    #[command(flatten)]
+    door: Door,
     /// The proxy's processes; their children count too
     #[arg(long, value_delimiter = ',', required = true)]
     pid: Vec<u32>,
@@ -63,9 +50,6 @@ pub struct Options {
     /// Requests a second in total
     #[arg(long, default_value_t = 1000)]
     rate: u32,
-    /// Seconds that silent WebSockets are held
-    #[arg(long, default_value_t = 0)]
-    hold: u64,
     /// MB of a body
     #[arg(long, default_value_t = 10)]
     mb: u32,
@@ -130,7 +114,7 @@ impl Scenario {
 /// Runs the load and prints its line.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let processes = Processes::with_children(&options.pid)?;
-    let peer = Arc::new(Peer::new(&options)?);
+    let peer = Arc::new(Peer::new(&options.door)?);
     let mut line = if options.scenario == Scenario::Idle {
         idle::measure(&options, &peer, &processes).await?
     } else {
@@ -257,14 +241,4 @@ async fn client(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Takes the address out of the target.
-fn address(target: &str) -> anyhow::Result<SocketAddr> {
-    let Some(rest) = target.strip_prefix("https://") else {
-        bail!("the target must be https://ADDRESS:PORT, not {target}");
-    };
-    rest.trim_end_matches('/')
-        .parse()
-        .with_context(|| format!("no address and port in {target}"))
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::meter::Meter;
-use super::peer::{Connection, Peer};
 use crate::frame::{self, Counter};
+use crate::peer::{Connection, Peer};
 use crate::socket;
 
 /// How a desktop's client begins: RFB version, security type None, `ClientInit` (RFC 6143, section 7.1 and 7.3.1).

@@ -6,6 +6,7 @@
 //! | `/echo` | WebSocket: every message comes back |
 //! | `/pump?size=S&fps=F` | WebSocket: frames of S bytes, F a second, or flat out if F is 0 |
 //! | `/idle` | WebSocket: silence |
+//! | `/refuse`, `/hang`, `/close`, `/garbage` | what a desktop must not do: 403, nothing, the end, a wrong 101 |
 //! | anything else | 1 kB |
 //!
 //! More of `/pump`: `frames=N` ends after N frames and stays silent, `wait=1` begins with the client's first
@@ -113,6 +114,9 @@ async fn serve(
         let Some(request) = read_request(&mut socket, &mut buffer).await? else {
             return Ok(());
         };
+        if misbehave(&mut socket, path_of(&request.target)).await? {
+            return Ok(());
+        }
         if let Some(key) = &request.key {
             let head = switching(key, request.protocol.as_deref());
             socket.write_all(head.as_bytes()).await?;
@@ -230,6 +234,30 @@ async fn respond(socket: &mut Socket, request: &Request, shared: &Shared) -> any
     }
     socket.flush().await?;
     Ok(())
+}
+
+/// Does what a desktop must not do where that is asked for; false if it is not.
+async fn misbehave(socket: &mut Socket, path: &str) -> anyhow::Result<bool> {
+    let answer = match path.rsplit('/').next() {
+        Some("refuse") => {
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        }
+        Some("garbage") => {
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: bm90IGZvciB0aGlzIGtleQ==\r\n\r\n"
+        }
+        Some("close") => return Ok(true),
+        Some("hang") => {
+            // Until whoever waits has had enough.
+            let mut byte = [0];
+            while socket.read(&mut byte).await? > 0 {}
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await?;
+    Ok(true)
 }
 
 /// A whole answer, or its head if the body comes by itself.

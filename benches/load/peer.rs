@@ -1,16 +1,15 @@
-//! The proxy as the driver sees it: how to connect, what to send, and how to read its answers.
+//! The proxy as its clients see it: how to connect, what to send, and how to read its answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::{Options, address};
 use crate::socket::{self, Socket};
 use crate::tls;
 
@@ -27,20 +26,43 @@ Sec-Fetch-Dest: empty\r\n\
 Accept-Encoding: gzip, deflate, br, zstd\r\n\
 Accept-Language: en-US,en;q=0.9\r\n";
 /// The key of RFC 6455, section 1.3, and what must come back for it.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Longest head of an answer that is accepted.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// Where the proxy is and who comes.
+#[derive(clap::Args, Clone)]
+pub struct Door {
+    /// The proxy: <https://ADDRESS:PORT>
+    #[arg(long)]
+    target: String,
+    /// Path of the desktop, with a slash at its end
+    #[arg(long, default_value = "/desktop/bench/")]
+    path_prefix: String,
+    /// Cookie header
+    #[arg(long)]
+    cookie: Option<String>,
+    /// Name for SNI, Host and Origin
+    #[arg(long, default_value = "localhost")]
+    host: String,
+}
+
 /// One proxy.
+#[derive(Clone)]
 pub struct Peer {
     address: SocketAddr,
     name: ServerName<'static>,
-    host: String,
+    /// Name and port.
+    pub host: String,
     prefix: String,
-    cookie: String,
+    /// The header with its line end, or nothing.
+    pub cookie: String,
     /// Never resumes.
     full: Arc<ClientConfig>,
+    /// Our own address, and the size of the kernel's buffer for what we receive.
+    from: Option<IpAddr>,
+    receive_buffer: Option<u32>,
 }
 
 /// The head of an answer.
@@ -63,19 +85,58 @@ pub struct Connection {
 
 impl Peer {
     /// Interprets the options.
-    pub fn new(options: &Options) -> anyhow::Result<Self> {
-        let address = address(&options.target)?;
+    pub fn new(door: &Door) -> anyhow::Result<Self> {
+        let address = address(&door.target)?;
         Ok(Self {
             address,
-            name: ServerName::try_from(options.host.clone()).context("no host name")?,
-            host: format!("{}:{}", options.host, address.port()),
-            prefix: options.path_prefix.clone(),
-            cookie: options
+            name: ServerName::try_from(door.host.clone()).context("no host name")?,
+            host: format!("{}:{}", door.host, address.port()),
+            prefix: door.path_prefix.clone(),
+            cookie: door
                 .cookie
                 .as_ref()
                 .map_or_else(String::new, |cookie| format!("Cookie: {cookie}\r\n")),
             full: tls::client(false)?,
+            from: None,
+            receive_buffer: None,
         })
+    }
+
+    /// The same, seen from another of our addresses.
+    pub fn from(&self, address: impl Into<IpAddr>) -> Self {
+        Self {
+            from: Some(address.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same for a client whose system takes little on its behalf, so that what it does not read piles up at the
+    /// proxy.
+    pub fn with_receive_buffer(&self, bytes: u32) -> Self {
+        Self {
+            receive_buffer: Some(bytes),
+            ..self.clone()
+        }
+    }
+
+    /// Path of something of the desktop's.
+    pub fn path(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// Connects without TLS.
+    pub async fn tcp(&self) -> anyhow::Result<TcpStream> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(ip) = self.from {
+            socket.bind(SocketAddr::new(ip, 0))?;
+        }
+        socket.connect(self.address).await.context("connect")
     }
 
     /// Connects with a full handshake.
@@ -93,7 +154,7 @@ impl Peer {
         config: &Arc<ClientConfig>,
         read_size: usize,
     ) -> anyhow::Result<Connection> {
-        let tcp = TcpStream::connect(self.address).await.context("connect")?;
+        let tcp = self.tcp().await?;
         let tcp = socket::read_ahead(tcp, read_size)?;
         let stream = TlsConnector::from(Arc::clone(config))
             .connect(self.name.clone(), tcp)
@@ -116,21 +177,25 @@ impl Peer {
         format!("GET {prefix}{path} HTTP/1.1\r\nHost: {host}\r\n{BROWSER}{cookie}\r\n").into_bytes()
     }
 
-    /// Opens a WebSocket.
-    pub async fn open(&self, path: &str, read_size: usize) -> anyhow::Result<Connection> {
+    /// The head of a WebSocket handshake.
+    pub fn upgrade(&self, path: &str) -> String {
         let Self {
             host,
             prefix,
             cookie,
             ..
         } = self;
-        let mut connection = self.connect(read_size).await?;
-        let head = format!(
+        format!(
             "GET {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Origin: https://{host}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
              Sec-WebSocket-Protocol: binary\r\n{BROWSER}{cookie}\r\n"
-        );
-        connection.send(head.as_bytes()).await?;
+        )
+    }
+
+    /// Opens a WebSocket.
+    pub async fn open(&self, path: &str, read_size: usize) -> anyhow::Result<Connection> {
+        let mut connection = self.connect(read_size).await?;
+        connection.send(self.upgrade(path).as_bytes()).await?;
         let answer = connection.head().await?;
         if answer.status != 101 || answer.accept.as_deref() != Some(ACCEPT) {
             bail!("no WebSocket: status {}", answer.status);
@@ -239,4 +304,14 @@ fn interpret(parsed: &httparse::Response<'_, '_>) -> anyhow::Result<Answer> {
         }
     }
     Ok(answer)
+}
+
+/// Takes the address out of the target.
+fn address(target: &str) -> anyhow::Result<SocketAddr> {
+    let Some(rest) = target.strip_prefix("https://") else {
+        bail!("the target must be https://ADDRESS:PORT, not {target}");
+    };
+    rest.trim_end_matches('/')
+        .parse()
+        .with_context(|| format!("no address and port in {target}"))
 }
