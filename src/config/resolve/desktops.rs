@@ -1,0 +1,91 @@
+//! What runs desktops, which there are, and their limits.
+
+use std::ops::RangeInclusive;
+
+use super::super::mistake::Mistake;
+use super::super::{DesktopConfig, EngineConfig, Reach, Secret, parse};
+use super::Reader;
+use crate::model::template::Template;
+
+impl Reader {
+    pub(super) fn engine(&mut self) -> EngineConfig {
+        self.parsed("ENGINE", "docker", |text| (text == "docker").then_some(()));
+        let host = self.parsed("DOCKER_HOST", "unix:///path or tcp://host:port", |text| {
+            let known = ["unix:///", "tcp://", "http://"];
+            known
+                .iter()
+                .any(|scheme| text.starts_with(scheme))
+                .then(|| text.to_owned())
+        });
+        EngineConfig {
+            docker_host: host.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn desktops(&mut self) -> DesktopConfig {
+        let port = self.parsed("KASM_CONTAINER_PORT", "a port number", port);
+        let image = self.text("KASM_IMAGE").unwrap_or_default();
+        let raw_templates = std::mem::take(&mut self.raw.templates);
+        let mut templates: Vec<Template> = raw_templates
+            .into_iter()
+            .map(|raw| raw.resolve(&mut self.mistakes))
+            .collect();
+        if templates.is_empty() {
+            templates.push(Template::kasm(image, port.unwrap_or(6901)));
+        }
+        self.refuse_double_templates(&templates);
+        let reach = self.parsed("DESKTOP_REACH", "port or network", |text| match text {
+            "port" => Some(Reach::Port),
+            "network" => Some(Reach::Network),
+            _ => None,
+        });
+        let instance = self.parsed("INSTANCE", "1 to 40 of a-z, 0-9 and -", |text| {
+            let fits = text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            (fits && (1..=40).contains(&text.len())).then(|| text.to_owned())
+        });
+        self.duration("DESKTOP_IDLE_PAUSE");
+        self.duration("IDENTITY_RECHECK");
+        DesktopConfig {
+            instance,
+            templates,
+            password: self.text("VNC_PASSWORD").map(Secret::new),
+            ports: self.ports(),
+            reach: reach.unwrap_or(Reach::Port),
+            max_total: self.count("MAX_DESKTOPS"),
+            max_per_user: self.count("MAX_DESKTOPS_PER_USER"),
+            idle_stop: self.duration("DESKTOP_IDLE_STOP"),
+            max_lifetime: self.duration("DESKTOP_MAX_LIFETIME"),
+            stopped_retention: self.duration("STOPPED_RETENTION").unwrap_or_default(),
+        }
+    }
+
+    fn refuse_double_templates(&mut self, templates: &[Template]) {
+        for (index, template) in templates.iter().enumerate() {
+            if templates[..index]
+                .iter()
+                .any(|other| other.id == template.id)
+            {
+                self.mistakes.push(Mistake {
+                    key: "template".into(),
+                    found: Some(template.id.clone()),
+                    expected: "an id that no other template has".into(),
+                });
+            }
+        }
+    }
+
+    fn ports(&mut self) -> RangeInclusive<u16> {
+        self.parsed(
+            "PORT_RANGE",
+            "two ports such as 7000-8000, the smaller first",
+            parse::port_range,
+        )
+        .unwrap_or(1..=1)
+    }
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}

@@ -1,0 +1,75 @@
+//! Who may come in: the provider, sessions, and the secret that everything is derived from.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::super::{OidcConfig, OnLogout, Secret, SessionConfig, parse};
+use super::Reader;
+
+impl Reader {
+    pub(super) fn secret_key(&mut self) -> Secret {
+        let text = self.required("SECRET_KEY", "a random text of at least 32 bytes");
+        if !text.is_empty() && text.len() < 32 {
+            self.wrong("SECRET_KEY", "is too short; it should have at least 32 bytes, for instance from `openssl rand -hex 32`");
+        }
+        Secret::new(text)
+    }
+
+    pub(super) fn oidc(&mut self, public_url: &Url) -> OidcConfig {
+        let issuer = self.required("OAUTH_ISSUER", "the provider's issuer URL");
+        let is_web = |url: Url| matches!(url.scheme(), "https" | "http") && url.query().is_none();
+        if !issuer.is_empty() && !issuer.parse().is_ok_and(is_web) {
+            self.wrong("OAUTH_ISSUER", "an https:// URL without a query");
+        }
+        let mut scopes: Vec<String> = self
+            .text("OAUTH_SCOPES")
+            .unwrap_or_default()
+            .split([' ', ','])
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if !scopes.iter().any(|scope| scope == "openid") {
+            scopes.insert(0, "openid".into());
+        }
+        let ca_file = self.text("OAUTH_CA_FILE").map(PathBuf::from);
+        if ca_file.as_ref().is_some_and(|file| !file.exists()) {
+            self.wrong("OAUTH_CA_FILE", "a PEM file that exists");
+        }
+        OidcConfig {
+            issuer,
+            client_id: self.required("OAUTH_CLIENT_ID", "the client id that the provider gave"),
+            client_secret: self.text("OAUTH_CLIENT_SECRET").map(Secret::new),
+            scopes,
+            ca_file,
+            redirect_url: with_path(public_url, "/authorize"),
+            post_logout_url: with_path(public_url, "/"),
+            admin_names: parse::names(&self.text("ROLE_ADMIN").unwrap_or_default()),
+            teacher_names: parse::names(&self.text("ROLE_TEACHER").unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn sessions(&mut self) -> SessionConfig {
+        let on_logout = self.parsed(
+            "DESKTOP_ON_LOGOUT",
+            "keep, stop or remove",
+            |text| match text {
+                "keep" => Some(OnLogout::Keep),
+                "stop" => Some(OnLogout::Stop),
+                "remove" => Some(OnLogout::Remove),
+                _ => None,
+            },
+        );
+        SessionConfig {
+            ttl: self.duration("SESSION_TTL").unwrap_or_default(),
+            idle: self.duration("SESSION_IDLE").unwrap_or_default(),
+            on_logout: on_logout.unwrap_or(OnLogout::Keep),
+        }
+    }
+}
+
+fn with_path(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(path);
+    url
+}

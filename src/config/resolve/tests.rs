@@ -1,0 +1,131 @@
+//! Reading settings as a whole.
+
+use super::*;
+
+fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = |key: &str| {
+        pairs
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| (*value).to_owned())
+    };
+    Config::resolve(Raw::load(None, &env))
+}
+
+const GOOD: &[(&str, &str)] = &[
+    ("PUBLIC_URL", "https://desk.example"),
+    ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+    ("OAUTH_ISSUER", "https://id.example"),
+    ("OAUTH_CLIENT_ID", "deskgate"),
+];
+
+#[test]
+fn the_least_configuration_is_enough() {
+    let config = resolve(GOOD).expect("resolves");
+    assert_eq!(config.desktops.templates.len(), 1);
+    assert_eq!(config.desktops.ports, 7000..=8000);
+    assert_eq!(
+        config.oidc.redirect_url.as_str(),
+        "https://desk.example/authorize"
+    );
+    assert_eq!(
+        config.database,
+        DatabaseConfig::Sqlite(Some("data/deskgate.db".into()))
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
+    let error = resolve(&[
+        ("PUBLIC_URL", "http://desk.example/path"),
+        ("SECRET_KEY", "hunter2"),
+        ("LISTEN", "8443"),
+        ("PORT_RANGE", "9-1"),
+        ("SESSION_TTL", "soon"),
+        ("DATABASE_URL", "mysql://root:hunter3@db"),
+        ("LOG_FORMAT", "xml"),
+    ])
+    .expect_err("refused");
+    let keys: Vec<&str> = error.0.iter().map(|mistake| mistake.key.as_str()).collect();
+    for key in [
+        "PUBLIC_URL",
+        "SECRET_KEY",
+        "LISTEN",
+        "PORT_RANGE",
+        "SESSION_TTL",
+        "DATABASE_URL",
+        "OAUTH_ISSUER",
+        "OAUTH_CLIENT_ID",
+        "LOG_FORMAT",
+    ] {
+        assert!(keys.contains(&key), "{key} is missing in {error}");
+    }
+    assert!(!error.to_string().contains("hunter"), "{error}");
+}
+
+#[test]
+fn plain_http_is_for_this_machine_only() {
+    let with = |url: &'static str| {
+        let mut pairs = GOOD.to_vec();
+        pairs[0] = ("PUBLIC_URL", url);
+        resolve(&pairs).is_ok()
+    };
+    assert!(with("http://localhost:8080") && with("http://127.0.0.1:8080"));
+    assert!(!with("http://desk.example") && !with("http://localhost.evil.example"));
+    assert!(!with("ftp://localhost") && !with("https://a:b@desk.example"));
+}
+
+#[test]
+fn desktops_have_an_origin_of_their_own_only_under_another_host() {
+    let with = |origin: &'static str| {
+        let mut pairs = GOOD.to_vec();
+        pairs.push(("DESKTOP_ORIGIN", origin));
+        resolve(&pairs).map(|config| config.server.desktop_origin.map(String::from))
+    };
+    let other = "https://desktops.example:8443/".to_owned();
+    assert_eq!(
+        with("https://desktops.example:8443").ok(),
+        Some(Some(other))
+    );
+    assert_eq!(with("").ok(), Some(None));
+    for wrong in [
+        "https://desk.example",
+        "https://DESK.example:8443",
+        "http://desktops.example",
+        "https://desktops.example/desktop",
+        "desktops.example",
+    ] {
+        let error = with(wrong).expect_err(wrong);
+        assert_eq!(error.0.len(), 1, "{error}");
+        assert_eq!(error.0[0].key, "DESKTOP_ORIGIN");
+    }
+}
+
+#[test]
+fn the_alias_of_the_public_url_is_read() {
+    let mut pairs = GOOD.to_vec();
+    pairs[0] = ("DOCKER_HOST_URL", "https://alias.example:8443");
+    let config = resolve(&pairs).expect("resolves");
+    assert_eq!(
+        config.server.public_url.as_str(),
+        "https://alias.example:8443/"
+    );
+}
+
+#[test]
+fn a_file_with_unknown_keys_is_refused_and_templates_are_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("deskgate.toml");
+    std::fs::write(&path, "public_url = 'https://desk.example'\nport_rang = '1-2'\n[[template]]\nid='office'\nimage='i'\ncpus=0.5\nmemory='1g'\n[[template]]\nid='office'\nimage='j'\nmemory='lots'\n").expect("written");
+    let mut raw = Raw::load(Some(&path), &|_| None);
+    for (key, value) in GOOD {
+        raw.set_default(key, *value);
+    }
+    let error = Config::resolve(raw).expect_err("refused").to_string();
+    assert!(error.contains("port_rang"), "{error}");
+    assert!(
+        error.contains("memory") && error.contains("lots"),
+        "{error}"
+    );
+    assert!(error.contains("no other template"), "{error}");
+}
