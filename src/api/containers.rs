@@ -40,10 +40,11 @@ pub(super) async fn start(
     headers: HeaderMap,
     JsonBody(body): JsonBody<StartBody>,
 ) -> Result<Response, ApiError> {
-    let session = &who.session;
-    let start = state
-        .desktops
-        .start(&session.user, Some(session.id), body.template.as_deref());
+    let start = state.desktops.start(
+        who.user(),
+        who.principal.session_id(),
+        body.template.as_deref(),
+    );
     let (mut desktop, new) = start.await?;
     if let Some(limit) = wanted_wait(&headers) {
         desktop = state
@@ -83,7 +84,7 @@ pub(super) async fn status(
     Extension(who): Extension<Authenticated>,
     WhichQuery(which): WhichQuery,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, &who.session).await?;
+    let desktop = which.find(&state.desktops, who.user()).await?;
     let (desktop, engine_status) = match state.desktops.refresh(desktop.clone()).await {
         Ok((desktop, status)) => (desktop, status),
         Err(error) => {
@@ -104,7 +105,7 @@ pub(super) async fn stop(
     Extension(who): Extension<Authenticated>,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, &who.session).await?;
+    let desktop = which.find(&state.desktops, who.user()).await?;
     let desktop = state.desktops.stop(desktop.id, None).await?;
     Ok(answer(
         StatusCode::OK,
@@ -117,7 +118,7 @@ pub(super) async fn remove(
     Extension(who): Extension<Authenticated>,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, &who.session).await?;
+    let desktop = which.find(&state.desktops, who.user()).await?;
     let desktop = state.desktops.remove(desktop.id).await?;
     Ok(answer(
         StatusCode::OK,
@@ -129,7 +130,7 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
 ) -> Result<Response, ApiError> {
-    let desktops = state.desktops.list(&who.session.user).await?;
+    let desktops = state.desktops.list(who.user()).await?;
     let containers: Vec<ContainerView<'_>> = desktops.iter().map(ContainerView::from).collect();
     Ok(answer(StatusCode::OK, json!({ "containers": containers })))
 }
@@ -138,7 +139,7 @@ pub(super) async fn templates(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
 ) -> Result<Response, ApiError> {
-    let templates = state.desktops.templates_for(&who.session.user);
+    let templates = state.desktops.templates_for(who.user());
     let templates: Vec<TemplateView<'_>> = templates
         .map(|template| TemplateView::from(&**template))
         .collect();

@@ -69,7 +69,7 @@ async fn serve(state: ApiState, who: Authenticated, upgraded: Upgraded) {
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let code = tokio::select! {
         _ = tell(&state, &who, &mut socket) => return,
-        () = who.session.ended.cancelled() => CloseCode::Policy,
+        () = who.principal.ended().cancelled() => CloseCode::Policy,
         () = state.tasks.soft().cancelled() => CloseCode::Restart,
     };
     let frame = CloseFrame {
@@ -86,7 +86,7 @@ async fn tell(
     who: &Authenticated,
     socket: &mut WebSocketStream<TokioIo<Upgraded>>,
 ) -> Result<(), EventsError> {
-    let user = &who.session.user;
+    let user = who.user();
     let mut changes = state.desktops.changes();
     for desktop in state.desktops.list(user).await? {
         socket.send(message(&Change::To(desktop))).await?;

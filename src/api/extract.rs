@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
-use crate::authn::session::Session;
 use crate::authz::{self, AuthzError};
 use crate::desktop::Desktops;
 use crate::model::desktop::Desktop;
+use crate::model::user::User;
 use crate::respond::error::HttpError;
 
 /// Largest body that is read, bytes.
@@ -68,14 +68,12 @@ impl<S: Sync> FromRequestParts<S> for WhichQuery {
 
 impl Which {
     /// The caller's own desktop that is meant.
-    pub async fn find(&self, desktops: &Desktops, session: &Session) -> Result<Desktop, HttpError> {
+    pub async fn find(&self, desktops: &Desktops, user: &User) -> Result<Desktop, HttpError> {
         if let Some(id) = &self.id {
             let id = id.parse().map_err(|_| AuthzError::NotFound)?;
-            return Ok(authz::authorize_control(desktops, session, id).await?);
+            return Ok(authz::authorize_control(desktops, user, id).await?);
         }
-        let latest = desktops
-            .latest(&session.user, self.template.as_deref())
-            .await?;
+        let latest = desktops.latest(user, self.template.as_deref()).await?;
         Ok(latest.ok_or(AuthzError::NotFound)?)
     }
 }

@@ -6,6 +6,7 @@ pub mod cookies;
 pub mod http_client;
 pub mod oidc;
 pub mod origin;
+pub mod principal;
 pub mod seal;
 pub mod session;
 pub mod ticket;
@@ -20,10 +21,12 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::model::time::Timestamp;
+use crate::model::user::User;
 use crate::store::{Database, StoreError};
 use cookies::{Cookies, PendingLogin};
 use oidc::{LoginError, Oidc};
 use origin::{CSRF_HEADER, OriginGuard, Side};
+use principal::Principal;
 use session::{Session, Sessions};
 use ticket::Tickets;
 use token::SessionSecret;
@@ -43,6 +46,9 @@ pub enum AuthnError {
     /// It would change something, comes with a cookie, and lacks the page's token.
     #[error("the request lacks the CSRF token of the page")]
     NoCsrfToken,
+    /// Only a person who signed in may do this.
+    #[error("this needs a session")]
+    SessionRequired,
     /// The ticket to a desktop is used up, too old, or somebody else's.
     #[error("the ticket is not good in this browser, or no longer")]
     BadTicket,
@@ -60,13 +66,26 @@ pub enum Means {
     Header,
 }
 
-/// A request whose session is known.
+/// A request of which it is known who it comes from.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
-    /// The session.
-    pub session: Arc<Session>,
+    /// Who.
+    pub principal: Principal,
     /// How it was named.
     pub means: Means,
+}
+
+impl Authenticated {
+    /// Whose request it is.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        self.principal.user()
+    }
+
+    /// The session, for what only a person who signed in may do.
+    pub fn session(&self) -> Result<&Arc<Session>, AuthnError> {
+        self.principal.session().ok_or(AuthnError::SessionRequired)
+    }
 }
 
 /// Decides who a request comes from.
@@ -185,7 +204,8 @@ impl Authenticator {
         let hash = hash.ok_or(AuthnError::NoSession)?;
         let session = self.sessions.find_hashed(hash).await?;
         let session = session.ok_or(AuthnError::InvalidSession)?;
-        Ok(Authenticated { session, means })
+        let principal = Principal::Session(session);
+        Ok(Authenticated { principal, means })
     }
 
     /// Takes a ticket: the `Set-Cookie` of the desktops' host, and the path to go on to.
@@ -216,7 +236,7 @@ impl Authenticator {
             .get(CSRF_HEADER)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        if self.origin.is_csrf_token(&who.session.hash, token) {
+        if self.origin.is_csrf_token(&who.session()?.hash, token) {
             Ok(())
         } else {
             Err(AuthnError::NoCsrfToken)

@@ -1,24 +1,24 @@
-//! The proof that a session may use a desktop. Only this layer can make one, the proxy takes nothing
+//! The proof that somebody may use a desktop. Only this layer can make one, the proxy takes nothing
 //! else, and it can be withdrawn at any time.
 
 use std::sync::Arc;
 
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::authn::session::Session;
+use crate::authn::principal::Principal;
 use crate::desktop::directory::{Entry, StreamPlace};
 use crate::model::time::Timestamp;
 
 /// May use this desktop, until one of the two ends.
 #[derive(Clone, Debug)]
 pub struct DesktopGrant {
-    session: Arc<Session>,
+    principal: Principal,
     desktop: Arc<Entry>,
 }
 
 impl DesktopGrant {
-    pub(super) fn new(session: Arc<Session>, desktop: Arc<Entry>) -> Self {
-        Self { session, desktop }
+    pub(super) fn new(principal: Principal, desktop: Arc<Entry>) -> Self {
+        Self { principal, desktop }
     }
 
     /// The desktop.
@@ -27,22 +27,22 @@ impl DesktopGrant {
         &self.desktop
     }
 
-    /// The session.
+    /// Who uses it.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
-    /// Notes traffic from the browser: the desktop is in use, and so is the session.
+    /// Notes traffic from the browser: the desktop is in use, and so is the session or token.
     pub fn touch(&self, now: Timestamp) {
         self.desktop.touch(now);
-        self.session.touch(now);
+        self.principal.touch(now);
     }
 
     /// Notes input of a person, which is traffic as well.
     pub fn input(&self, now: Timestamp) {
         self.desktop.input(now);
-        self.session.touch(now);
+        self.principal.touch(now);
     }
 
     /// Ends when the desktop stops running.
@@ -50,9 +50,9 @@ impl DesktopGrant {
         self.desktop.gone.clone().cancelled_owned()
     }
 
-    /// Ends when the session does.
-    pub fn session_ended(&self) -> WaitForCancellationFutureOwned {
-        self.session.ended.clone().cancelled_owned()
+    /// Ends when the session or token does.
+    pub fn principal_ended(&self) -> WaitForCancellationFutureOwned {
+        self.principal.ended().clone().cancelled_owned()
     }
 
     /// A place for one more WebSocket to the desktop, unless there are `limit` already.
@@ -64,14 +64,14 @@ impl DesktopGrant {
     /// Whether either has ended.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.desktop.gone.is_cancelled() || self.session.ended.is_cancelled()
+        self.desktop.gone.is_cancelled() || self.principal.ended().is_cancelled()
     }
 
     /// Ends when either does.
     pub async fn revoked(&self) {
         tokio::select! {
             () = self.desktop_gone() => {}
-            () = self.session_ended() => {}
+            () = self.principal_ended() => {}
         }
     }
 }

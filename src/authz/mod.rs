@@ -4,12 +4,11 @@
 pub mod grant;
 pub mod policy;
 
-use std::sync::Arc;
-
-use crate::authn::session::Session;
+use crate::authn::principal::Principal;
 use crate::desktop::{DesktopError, Desktops, Found};
 use crate::model::desktop::Desktop;
 use crate::model::id::DesktopId;
+use crate::model::user::User;
 use grant::DesktopGrant;
 use policy::{Action, Relation};
 
@@ -33,13 +32,13 @@ pub enum Access {
     NotRunning(Box<Desktop>),
 }
 
-/// Decides whether `session` may use desktop `id`.
+/// Decides whether `principal` may use desktop `id`.
 ///
 /// # Errors
 /// [`AuthzError::NotFound`] both for no such desktop and for somebody else's, or a failed look-up.
 pub async fn authorize_desktop(
     desktops: &Desktops,
-    session: &Arc<Session>,
+    principal: &Principal,
     id: DesktopId,
 ) -> Result<Access, AuthzError> {
     let found = desktops.find(id).await?.ok_or(AuthzError::NotFound)?;
@@ -47,7 +46,7 @@ pub async fn authorize_desktop(
         Found::Running(entry) => entry.owner,
         Found::NotRunning(desktop) => desktop.user_id,
     };
-    let user = &session.user;
+    let user = principal.user();
     if !policy::allows(
         user.identity.role,
         Relation::between(user.id, owner),
@@ -56,20 +55,20 @@ pub async fn authorize_desktop(
         return Err(AuthzError::NotFound);
     }
     Ok(match found {
-        Found::Running(entry) => Access::Granted(DesktopGrant::new(session.clone(), entry)),
+        Found::Running(entry) => Access::Granted(DesktopGrant::new(principal.clone(), entry)),
         Found::NotRunning(desktop) => Access::NotRunning(desktop),
     })
 }
 
-/// The desktop `id` if `session` may start, stop and remove it.
+/// The desktop `id` if `user` may start, stop and remove it.
 pub async fn authorize_control(
     desktops: &Desktops,
-    session: &Session,
+    user: &User,
     id: DesktopId,
 ) -> Result<Desktop, AuthzError> {
     let desktop = desktops.get(id).await?.ok_or(AuthzError::NotFound)?;
-    let relation = Relation::between(session.user.id, desktop.user_id);
-    if policy::allows(session.user.identity.role, relation, Action::Control) {
+    let relation = Relation::between(user.id, desktop.user_id);
+    if policy::allows(user.identity.role, relation, Action::Control) {
         Ok(desktop)
     } else {
         Err(AuthzError::NotFound)

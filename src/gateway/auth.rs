@@ -77,7 +77,7 @@ impl Gateway {
             created_at,
             expires_at,
             ..
-        } = &*who.session;
+        } = &**who.session()?;
         let value = json!({
             "authenticated": true,
             "user": {
@@ -101,9 +101,10 @@ impl Gateway {
     ) -> Result<Response, HttpError> {
         let provider = match self.authenticator.authenticate(request.headers()).await {
             Ok(who) => {
+                let session = who.session()?;
                 self.check_logout(&who, request).await?;
-                self.end_desktops(&who.session).await;
-                self.authenticator.log_out(&who.session).await?
+                self.end_desktops(session).await;
+                self.authenticator.log_out(session).await?
             }
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => None,
             Err(error) => return Err(error.into()),

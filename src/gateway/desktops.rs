@@ -16,9 +16,9 @@ use hyper::{Method, StatusCode};
 use super::auth::{add_cookie, query_value};
 use super::route::Route;
 use super::{Gateway, pages};
+use crate::authn::Means;
 use crate::authn::origin::Side;
 use crate::authn::ticket::BrowserId;
-use crate::authn::{Authenticated, Means};
 use crate::authz::{self, Access, AuthzError};
 use crate::model::id::DesktopId;
 use crate::request::{Request, RequestContext, Response};
@@ -72,7 +72,7 @@ impl Gateway {
         };
         let visit = side != Side::Both && pages::is_visit(context, &request);
         match (
-            authz::authorize_desktop(&self.desktops, &who.session, id).await,
+            authz::authorize_desktop(&self.desktops, &who.principal, id).await,
             side,
         ) {
             // The browser may have been another session's before.
@@ -152,14 +152,15 @@ impl Gateway {
         browser: &BrowserId,
         request: &Request,
     ) -> Result<Response, HttpError> {
-        let Authenticated { session, .. } = match self.authenticated(Side::Portal, request).await {
+        let who = match self.authenticated(Side::Portal, request).await {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, Side::Portal, request, error),
         };
         if !pages::is_visit(context, request) {
             return Err(HttpError::DesktopOrigin);
         }
-        match authz::authorize_desktop(&self.desktops, &session, id).await? {
+        let session = who.session()?;
+        match authz::authorize_desktop(&self.desktops, &who.principal, id).await? {
             // The portal's own address of it, where one can wait.
             Access::NotRunning(_) => Ok(redirect(StatusCode::FOUND, &to)),
             Access::Granted(_) => {

@@ -129,10 +129,10 @@ impl Gateway {
             }
             Err(error) => return Err(error.into()),
         };
-        let user = &who.session.user;
+        let (user, session) = (who.user(), who.session()?);
         // A desktop's script could fetch this page, but it cannot navigate to it and read it.
         let token =
-            is_document(request).then(|| self.authenticator.origin().csrf_token(&who.session.hash));
+            is_document(request).then(|| self.authenticator.origin().csrf_token(&session.hash));
         let cards = cards(&self.desktops, user).await?;
         let page = Home {
             lang: context.lang,

@@ -125,7 +125,7 @@ impl Tunnel {
             let revoked = async {
                 tokio::select! {
                     () = grant.desktop_gone() => Reason::DesktopGone,
-                    () = grant.session_ended() => Reason::SessionEnded,
+                    () = grant.principal_ended() => Reason::SessionEnded,
                     () = closing.cancelled() => Reason::GatewayStops,
                 }
             };
@@ -145,7 +145,7 @@ impl Tunnel {
         // Both are gone either way; this only spares the peer an error message.
         let _ = tokio::time::timeout(GOODBYE, linger(&mut browser, &scratch)).await;
         let (up, down) = (watch.up, watch.down);
-        tracing::debug!(desktop = %grant.desktop().id, session = %grant.session().id, up, down, ?reason, "tunnel ended");
+        tracing::debug!(desktop = %grant.desktop().id, principal = %grant.principal(), up, down, ?reason, "tunnel ended");
     }
 }
 

@@ -220,6 +220,11 @@ fn authn(error: &AuthnError) -> Row {
             "csrf_token_missing",
             "A change with the session cookie needs the page's token in X-CSRF-Token.",
         ),
+        AuthnError::SessionRequired => Row::new(
+            StatusCode::FORBIDDEN,
+            "session_required",
+            "Only a person who signed in may do this.",
+        ),
         AuthnError::BadTicket => Row::new(
             StatusCode::FORBIDDEN,
             "ticket_invalid",
