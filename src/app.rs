@@ -4,12 +4,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::runtime::Handle;
 use url::Url;
 
 use crate::api::Api;
+use crate::audit::Audit;
 use crate::authn::cookies::Cookies;
 use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
@@ -24,6 +26,7 @@ use crate::desktop::{self, Desktops, activity, reaper};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
+use crate::model::audit::Actor;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
@@ -81,6 +84,8 @@ pub struct Core {
     pub tasks: Tasks,
     /// Counts.
     pub metrics: Metrics,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 impl Core {
@@ -102,6 +107,7 @@ impl Core {
             Some(name) => name.clone(),
             None => database.instance().await?,
         };
+        let audit = Audit::new(database.clone(), clock.clone(), metrics.clone());
         let desktops = Desktops::new(desktop::Parts {
             database: database.clone(),
             engine,
@@ -111,6 +117,7 @@ impl Core {
             instance,
             passwords: Passwords::new(&config.secret_key, config.desktops.password.clone()),
             metrics: metrics.clone(),
+            audit: audit.clone(),
         });
         let sessions = Sessions::new(database.clone(), clock, config.sessions);
         Ok(Self {
@@ -119,6 +126,7 @@ impl Core {
             sessions,
             tasks,
             metrics,
+            audit,
         })
     }
 }
@@ -132,6 +140,7 @@ pub struct App {
     workers: Workers,
     gateway: Arc<Gateway>,
     server: ServerConfig,
+    audit_retention: Option<Duration>,
 }
 
 impl Handler for Gateway {
@@ -162,6 +171,7 @@ impl App {
             sessions,
             tasks,
             metrics,
+            audit,
         } = core;
         let server = config.server;
         let origin = OriginGuard::new(
@@ -205,6 +215,7 @@ impl App {
             database,
             tasks,
             metrics,
+            audit,
             on_logout: config.sessions.on_logout,
             trusted,
         };
@@ -216,6 +227,7 @@ impl App {
             workers,
             gateway: Arc::new(gateway),
             server,
+            audit_retention: config.audit_retention,
         })
     }
 
@@ -241,9 +253,11 @@ impl App {
             workers,
             gateway,
             server,
+            audit_retention,
         } = self;
         let tasks = gateway.tasks.clone();
-        spawn_upkeep(&gateway, certificate);
+        spawn_upkeep(&gateway, certificate, audit_retention);
+        gateway.audit.spawn_writer(&tasks);
         gateway.desktops.spawn_reconciler();
         tracing::info!(
             listen = %server.listen,
@@ -271,6 +285,7 @@ impl App {
         if let Err(error) = gateway.authenticator.sessions().flush().await {
             tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
         }
+        gateway.audit.flush().await;
         gateway.database.close().await;
         // Connections to the database and the engine may live on the workers until here.
         drop(workers);
@@ -353,7 +368,11 @@ fn acceptor(
 }
 
 /// The work that comes round by itself.
-fn spawn_upkeep(gateway: &Arc<Gateway>, certificate: Option<Arc<Certificate>>) {
+fn spawn_upkeep(
+    gateway: &Arc<Gateway>,
+    certificate: Option<Arc<Certificate>>,
+    audit_retention: Option<Duration>,
+) {
     let tasks = &gateway.tasks;
     let (authenticator, desktops) = (&gateway.authenticator, &gateway.desktops);
     let sweeper = authenticator.clone();
@@ -386,6 +405,17 @@ fn spawn_upkeep(gateway: &Arc<Gateway>, certificate: Option<Arc<Certificate>>) {
         let (authenticator, desktops) = (cleaner.clone(), reaped.clone());
         async move { reap(&authenticator, &desktops).await }
     });
+    if let Some(retention) = audit_retention {
+        let audit = gateway.audit.clone();
+        tasks.every("audit retention", reaper::PERIOD, move || {
+            let audit = audit.clone();
+            async move {
+                if let Err(error) = audit.clean(retention, false).await {
+                    tracing::warn!(error = %ErrorChain(&error), "old entries of the audit log could not be removed");
+                }
+            }
+        });
+    }
     if let Some(certificate) = certificate {
         tasks.every("certificate watch", certificate::WATCH_PERIOD, move || {
             let certificate = certificate.clone();
@@ -395,10 +425,11 @@ fn spawn_upkeep(gateway: &Arc<Gateway>, certificate: Option<Arc<Certificate>>) {
 }
 
 async fn reap(authenticator: &Authenticator, desktops: &Desktops) {
+    let by = Actor::system("reaper");
     match desktops.due().await {
         Ok(acts) => {
             for act in acts {
-                if let Err(error) = desktops.act(&act).await {
+                if let Err(error) = desktops.act(&act, &by).await {
                     tracing::warn!(desktop = %act.desktop.id, error = %ErrorChain(&error), "reaping failed");
                 }
             }

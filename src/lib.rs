@@ -34,6 +34,8 @@ pub mod desktop;
 
 pub mod engine;
 
+pub mod audit;
+
 pub mod store;
 
 pub mod request;

@@ -14,6 +14,7 @@ use deskgate::config::Config;
 use deskgate::config::raw::Raw;
 use deskgate::engine::spec::ContainerSpec;
 use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
+use deskgate::model::audit::Actor;
 use deskgate::model::user::{Identity, Role};
 use futures_util::stream::{self, BoxStream};
 use serde_json::json;
@@ -75,7 +76,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let app = App::on(core, config, clock)?;
     let port = app.local_addr()?.port();
     let ready = async {
-        let (started, _) = desktops.start(&user, None, None).await?;
+        let (started, _) = desktops.start(&user, &Actor::system("bench"), None).await?;
         let id = started.id;
         let desktop = desktops.wait_launched(id, START_TIME).await?;
         let desktop = desktop.context("the desktop is gone")?;

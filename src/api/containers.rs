@@ -10,10 +10,11 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::extract::{JsonBody, Which, WhichQuery};
+use super::extract::{Caller, JsonBody, Which, WhichQuery};
 use super::view::{ContainerView, TemplateView};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
+use crate::model::audit::StopReason;
 use crate::model::desktop::Desktop;
 use crate::telemetry::ErrorChain;
 
@@ -36,15 +37,13 @@ fn answer(status: StatusCode, value: serde_json::Value) -> Response {
 
 pub(super) async fn start(
     State(state): State<ApiState>,
-    Extension(who): Extension<Authenticated>,
+    Caller { who, actor }: Caller,
     headers: HeaderMap,
     JsonBody(body): JsonBody<StartBody>,
 ) -> Result<Response, ApiError> {
-    let start = state.desktops.start(
-        who.user(),
-        who.principal.session_id(),
-        body.template.as_deref(),
-    );
+    let start = state
+        .desktops
+        .start(who.user(), &actor, body.template.as_deref());
     let (mut desktop, new) = start.await?;
     if let Some(limit) = wanted_wait(&headers) {
         desktop = state
@@ -102,11 +101,14 @@ pub(super) async fn status(
 
 pub(super) async fn stop(
     State(state): State<ApiState>,
-    Extension(who): Extension<Authenticated>,
+    Caller { who, actor }: Caller,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user()).await?;
-    let desktop = state.desktops.stop(desktop.id, None).await?;
+    let desktop = state
+        .desktops
+        .stop(desktop.id, &actor, StopReason::Asked)
+        .await?;
     Ok(answer(
         StatusCode::OK,
         json!({ "container": ContainerView::from(&desktop) }),
@@ -115,11 +117,14 @@ pub(super) async fn stop(
 
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    Extension(who): Extension<Authenticated>,
+    Caller { who, actor }: Caller,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user()).await?;
-    let desktop = state.desktops.remove(desktop.id).await?;
+    let desktop = state
+        .desktops
+        .remove(desktop.id, &actor, StopReason::Asked)
+        .await?;
     Ok(answer(
         StatusCode::OK,
         json!({ "container": ContainerView::from(&desktop) }),

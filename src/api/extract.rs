@@ -7,14 +7,37 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::authn::{Authenticated, AuthnError};
 use crate::authz::{self, AuthzError};
 use crate::desktop::Desktops;
+use crate::model::audit::Actor;
 use crate::model::desktop::Desktop;
 use crate::model::user::User;
 use crate::respond::error::HttpError;
 
 /// Largest body that is read, bytes.
 const MAX_BODY: usize = 16 * 1024;
+
+/// Who asks, and how the audit log calls them.
+pub(super) struct Caller {
+    /// The session.
+    pub who: Authenticated,
+    /// The same as somebody who acts.
+    pub actor: Actor,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // `Api::call` puts both there.
+        let who = head.extensions.get::<Authenticated>().cloned();
+        let who = who.ok_or(AuthnError::NoSession)?;
+        let actor = head.extensions.get::<Actor>().cloned();
+        let actor = actor.ok_or(AuthnError::NoSession)?;
+        Ok(Self { who, actor })
+    }
+}
 
 /// A JSON body; an empty one is the default value.
 pub(super) struct JsonBody<T>(pub T);

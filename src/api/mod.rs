@@ -66,6 +66,7 @@ impl Api {
         context: &RequestContext,
         mut request: Request,
     ) -> Response {
+        request.extensions_mut().insert(who.actor(context));
         request.extensions_mut().insert(who);
         let Ok(response) = self.router.clone().call(request).await;
         // A handler leaves its error here, so that all errors are written and logged in one place.

@@ -20,8 +20,11 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use url::Url;
 
 use crate::clock::Clock;
+use crate::model::audit::Actor;
+use crate::model::id::SessionId;
 use crate::model::time::Timestamp;
-use crate::model::user::User;
+use crate::model::user::{Role, User};
+use crate::request::RequestContext;
 use crate::store::{Database, StoreError};
 use cookies::{Cookies, PendingLogin};
 use oidc::{LoginError, Oidc};
@@ -82,6 +85,12 @@ impl Authenticated {
         self.principal.user()
     }
 
+    /// Who acts in the request of this context, for the audit log.
+    #[must_use]
+    pub fn actor(&self, context: &RequestContext) -> Actor {
+        self.principal.actor().at(context.client, context.id)
+    }
+
     /// The session, for what only a person who signed in may do.
     pub fn session(&self) -> Result<&Arc<Session>, AuthnError> {
         self.principal.session().ok_or(AuthnError::SessionRequired)
@@ -126,6 +135,12 @@ pub struct Welcome {
     pub secret: SessionSecret,
     /// Where to go; a local path.
     pub return_to: String,
+    /// Public handle of the new session.
+    pub session: Option<SessionId>,
+    /// Who signed in.
+    pub user: User,
+    /// Their role at the login before, if that was another one.
+    pub former_role: Option<Role>,
 }
 
 impl Authenticator {
@@ -267,6 +282,10 @@ impl Authenticator {
         }
         let code = answer("code").ok_or(LoginError::Unacceptable("it has no code", None))?;
         let logged_in = self.oidc.finish(code, &pending).await?;
+        let known = self
+            .database
+            .find_user_of(&logged_in.identity.issuer, &logged_in.identity.subject)
+            .await?;
         let user = self
             .database
             .upsert_user(&logged_in.identity, self.clock.timestamp())
@@ -279,10 +298,16 @@ impl Authenticator {
             .sessions
             .create(&user, Some(&logged_in.id_token))
             .await?;
+        let session = self.sessions.find(&secret).await?;
         tracing::info!(user = %user.id, role = user.identity.role.as_str(), "logged in");
         Ok(Welcome {
             secret,
+            session: session.map(|session| session.id),
             return_to: pending.return_to,
+            former_role: known
+                .map(|known| known.identity.role)
+                .filter(|role| *role != user.identity.role),
+            user,
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
+use crate::model::audit::Actor;
 use crate::model::id::SessionId;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -24,6 +25,14 @@ impl Principal {
     pub fn user(&self) -> &User {
         match self {
             Self::Session(session) => &session.user,
+        }
+    }
+
+    /// How the audit log calls them.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Session(session) => Actor::user(&session.user, Some(session.id)),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::app::Core;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::raw::Raw;
+use crate::model::audit::Actor;
 
 pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     let config = Config::resolve(raw)?;
@@ -25,7 +26,7 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
             desktop.status.as_str()
         );
         if !dry_run {
-            core.desktops.act(&act).await?;
+            core.desktops.act(&act, &Actor::operator()).await?;
         }
     }
     for orphan in core.desktops.orphans(!dry_run).await? {
@@ -38,6 +39,11 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     }
     let sessions = core.sessions.clean(dry_run).await?;
     println!("{sessions} expired sessions {verb}");
+    if let Some(retention) = config.audit_retention {
+        let entries = core.audit.clean(retention, dry_run).await?;
+        println!("{entries} old entries of the audit log {verb}");
+    }
+    core.audit.flush().await;
     core.database.close().await;
     Ok(())
 }

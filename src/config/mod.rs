@@ -37,6 +37,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Templates, limits, lifetimes.
     pub desktops: DesktopConfig,
+    /// How long entries of the audit log are kept; unset: for ever.
+    pub audit_retention: Option<Duration>,
     /// The key everything secret is derived from.
     pub secret_key: Secret,
     /// Settings that are accepted but have no effect in this version.

@@ -26,6 +26,7 @@ impl Config {
             sessions: reader.sessions(),
             engine: reader.engine(),
             desktops: reader.desktops(),
+            audit_retention: reader.audit_retention(),
             secret_key: reader.secret_key(),
             without_effect: WITHOUT_EFFECT
                 .iter()
@@ -154,6 +155,15 @@ impl Reader {
             text.parse().ok().filter(|count| *count > 0)
         })
         .unwrap_or(1)
+    }
+
+    fn audit_retention(&mut self) -> Option<Duration> {
+        let expected = "a duration such as 30d or 180d, or 0 to keep everything";
+        let span = self.parsed("AUDIT_RETENTION", expected, |text| match text {
+            "0" => Some(Duration::ZERO),
+            text => parse::duration(text),
+        });
+        span.filter(|span| !span.is_zero())
     }
 
     fn log(&mut self) {

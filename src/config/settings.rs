@@ -220,6 +220,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("START_RATE", Some("20/m"), "Starts of one user"),
     plain("LOGIN_RATE", Some("60/m"), "Logins from one address"),
+    plain(
+        "AUDIT_RETENTION",
+        Some("180d"),
+        "How long entries of the audit log are kept; 0: for ever",
+    ),
     plain("LOG", Some("info"), "Tracing filter"),
     plain("LOG_FORMAT", Some("text"), "text or json"),
 ];

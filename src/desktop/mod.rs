@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast};
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{DesktopConfig, Reach};
 use crate::engine::spec::{Place, container_name};
 use crate::engine::{Engine, EngineError};
+use crate::model::audit::{Action, Actor, Event, Object};
 use crate::model::desktop::{Desktop, State};
-use crate::model::id::{DesktopId, SessionId};
+use crate::model::id::DesktopId;
 use crate::model::template::Template;
 use crate::model::user::User;
 use crate::store::containers::Inserted;
@@ -93,6 +95,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Counts.
     pub metrics: Metrics,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 /// The desktops of one installation. Clones share everything.
@@ -208,7 +212,7 @@ impl Desktops {
     pub async fn start(
         &self,
         user: &User,
-        session: Option<SessionId>,
+        by: &Actor,
         template: Option<&str>,
     ) -> Result<(Desktop, bool), DesktopError> {
         let template = match template {
@@ -227,13 +231,17 @@ impl Desktops {
         // A start that cannot succeed is refused before it leaves a row behind.
         self.inner.parts.engine.ping().await?;
         self.check_quota(user).await?;
-        let Some(desktop) = self.record(user, session, template).await? else {
+        let Some(desktop) = self.record(user, by, template).await? else {
             let live = self.live(user, template).await?;
             return live
                 .map(|desktop| (desktop, false))
                 .ok_or(DesktopError::StillStopping);
         };
         tracing::info!(desktop = %desktop.id, user = %user.id, template = %template.id, "desktop requested");
+        self.note(
+            &desktop,
+            Event::new(Action::Start, by).detail("template", &template.id),
+        );
         self.announce(Change::To(desktop.clone()));
         self.spawn_launch(desktop.clone());
         Ok((desktop, true))
@@ -273,7 +281,7 @@ impl Desktops {
     async fn record(
         &self,
         user: &User,
-        session: Option<SessionId>,
+        by: &Actor,
         template: &Template,
     ) -> Result<Option<Desktop>, DesktopError> {
         let parts = &self.inner.parts;
@@ -281,7 +289,7 @@ impl Desktops {
         let mut desktop = Desktop {
             id,
             user_id: user.id,
-            session_id: session,
+            session_id: by.session,
             container_id: None,
             container_name: container_name(&parts.instance, id),
             image_name: template.image.clone(),
@@ -465,6 +473,14 @@ impl Desktops {
             instance: &self.inner.parts.instance,
             reach: self.inner.parts.config.reach,
         }
+    }
+
+    /// Writes into the audit log what happened to a desktop.
+    fn note(&self, desktop: &Desktop, event: Event) {
+        let event = event
+            .subject(desktop.user_id)
+            .object(Object::Desktop(desktop.id));
+        self.inner.parts.audit.record(event);
     }
 
     /// Tells listeners of a change. Nobody listening is fine.

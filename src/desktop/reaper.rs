@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{DesktopError, Desktops};
+use crate::model::audit::{Action, Actor, Event, StopReason};
 use crate::model::desktop::{Desktop, State};
 use crate::model::time::Timestamp;
 
@@ -84,22 +85,20 @@ impl Desktops {
         }
     }
 
-    /// Does one act.
-    pub async fn act(&self, act: &Act) -> Result<(), DesktopError> {
+    /// Does one act, for the reaper or for whoever runs `cleanup`.
+    pub async fn act(&self, act: &Act, by: &Actor) -> Result<(), DesktopError> {
         tracing::info!(desktop = %act.desktop.id, act = act.kind.as_str(), "reaping");
+        let id = act.desktop.id;
         match act.kind {
-            ActKind::StopIdle => {
-                self.stop(act.desktop.id, Some("Nobody used the desktop for a while."))
-                    .await?;
+            ActKind::StopIdle => drop(self.stop(id, by, StopReason::Idle).await?),
+            ActKind::StopOld => drop(self.stop(id, by, StopReason::Lifetime).await?),
+            ActKind::Remove => {
+                self.forget_ended(&act.desktop).await?;
+                self.note(
+                    &act.desktop,
+                    Event::new(Action::Remove, by).reason("retention"),
+                );
             }
-            ActKind::StopOld => {
-                self.stop(
-                    act.desktop.id,
-                    Some("The desktop had reached its longest lifetime."),
-                )
-                .await?;
-            }
-            ActKind::Remove => self.forget_ended(&act.desktop).await?,
         }
         Ok(())
     }

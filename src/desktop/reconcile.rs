@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use super::{DesktopError, Desktops};
 use crate::engine::spec::network_name;
 use crate::engine::{Container, ContainerState};
+use crate::model::audit::{Actor, StopReason};
 use crate::model::desktop::{Desktop, State};
 use crate::telemetry::ErrorChain;
 
@@ -135,8 +136,8 @@ impl Desktops {
         tracing::warn!(desktop = %row.id, exit_code, oom_killed, "a desktop ended by itself");
         if exit_code == Some(0) {
             // Its user logged out inside: that is a stop like any other.
-            self.stop(row.id, Some("The desktop was ended from inside."))
-                .await?;
+            let by = Actor::system("reconciler");
+            self.stop(row.id, &by, StopReason::EndedInside).await?;
         } else {
             let reason = match container {
                 None => "The desktop's container disappeared.",

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Change, DesktopError, Desktops};
+use crate::model::audit::{Action, Actor, Event, Outcome, StopReason};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::store::containers::Change as RowChange;
@@ -24,18 +25,21 @@ impl Desktops {
     pub async fn stop(
         &self,
         id: DesktopId,
-        reason: Option<&'static str>,
+        by: &Actor,
+        why: StopReason,
     ) -> Result<Desktop, DesktopError> {
-        let desktops = self.clone();
-        self.see_through("stop", async move { desktops.stop_now(id, reason).await })
+        let (desktops, by) = (self.clone(), by.clone());
+        self.see_through("stop", async move { desktops.stop_now(id, &by, why).await })
             .await
     }
 
     async fn stop_now(
         &self,
         id: DesktopId,
-        reason: Option<&'static str>,
+        by: &Actor,
+        why: StopReason,
     ) -> Result<Desktop, DesktopError> {
+        let reason = why.text();
         // The reconciler leaves it alone meanwhile. A start that has it in hand is overtaken.
         let _in_hand = self.take_in_hand(id);
         let change = || RowChange {
@@ -46,6 +50,8 @@ impl Desktops {
         if desktop.status != State::Stopping {
             return Ok(desktop);
         }
+        // What was done is that the desktop was ended for its user; its container follows, sooner or later.
+        self.note(&desktop, Event::new(Action::Stop, by).reason(why.as_str()));
         let desktop = self.finish_stop(&desktop, reason).await?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
         Ok(desktop)
@@ -75,11 +81,20 @@ impl Desktops {
     ///
     /// # Errors
     /// As for [`Self::stop`]; a desktop whose container could not be removed stays listed as stopped.
-    pub async fn remove(&self, id: DesktopId) -> Result<Desktop, DesktopError> {
-        let desktops = self.clone();
+    pub async fn remove(
+        &self,
+        id: DesktopId,
+        by: &Actor,
+        why: StopReason,
+    ) -> Result<Desktop, DesktopError> {
+        let (desktops, by) = (self.clone(), by.clone());
         self.see_through("remove", async move {
-            let desktop = desktops.stop_now(id, None).await?;
+            let desktop = desktops.stop_now(id, &by, why).await?;
             desktops.forget_ended(&desktop).await?;
+            desktops.note(
+                &desktop,
+                Event::new(Action::Remove, &by).reason(why.as_str()),
+            );
             tracing::info!(desktop = %id, "desktop removed");
             Ok(desktop)
         })
@@ -122,6 +137,9 @@ impl Desktops {
         };
         match self.move_to(id, State::Error, change).await {
             Ok(desktop) => {
+                let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));
+                let event = event.outcome(Outcome::Failure, "ended");
+                self.note(&desktop, event.detail("text", reason));
                 if let Err(error) = self
                     .inner
                     .parts

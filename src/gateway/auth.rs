@@ -10,8 +10,9 @@ use crate::authn::cookies::Cookies;
 use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::CSRF_HEADER;
 use crate::authn::session::Session;
-use crate::authn::{Authenticated, AuthnError};
+use crate::authn::{Authenticated, AuthnError, Welcome};
 use crate::config::OnLogout;
+use crate::model::audit::{Action, Actor, Event, Object, Outcome, StopReason};
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{json as json_answer, redirect};
@@ -54,18 +55,52 @@ impl Gateway {
     }
 
     /// `GET /authorize`, where the provider sends the browser back to.
-    pub(super) async fn authorize(&self, request: &Request) -> Result<Response, HttpError> {
+    pub(super) async fn authorize(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
         let query = request.uri().query().unwrap_or_default();
         let welcome = self
             .authenticator
             .finish_login(query, request.headers())
             .await;
         self.metrics.login(welcome.is_ok());
+        let welcome = welcome.map_err(HttpError::from);
+        self.note_login(context, &welcome);
         let welcome = welcome?;
         let mut response = redirect(StatusCode::FOUND, &welcome.return_to);
         add_cookie(&mut response, &Cookies::set_session(&welcome.secret));
         add_cookie(&mut response, &Cookies::clear_login());
         Ok(response)
+    }
+
+    /// Writes the end of a login into the audit log.
+    fn note_login(&self, context: &RequestContext, welcome: &Result<Welcome, HttpError>) {
+        let (address, request) = (context.client, context.id);
+        let welcome = match welcome {
+            Ok(welcome) => welcome,
+            Err(error) => {
+                let event = Event::new(
+                    Action::LoginFailed,
+                    &Actor::anonymous().at(address, request),
+                );
+                let event = event.outcome(Outcome::Refused, error.row().code);
+                let text = ErrorChain(error.as_error()).to_string();
+                return self.audit.record(event.detail("error", &text));
+            }
+        };
+        let user = &welcome.user;
+        let actor = Actor::user(user, welcome.session).at(address, request);
+        let role = user.identity.role.as_str();
+        let event = |action| Event::new(action, &actor).subject(user.id);
+        let mut login = event(Action::Login).detail("role", role);
+        login.object = welcome.session.map(Object::Session);
+        self.audit.record(login);
+        if let Some(former) = welcome.former_role {
+            let change = event(Action::RoleChanged).detail("from", former.as_str());
+            self.audit.record(change.detail("to", role));
+        }
     }
 
     /// `GET /session`
@@ -103,8 +138,12 @@ impl Gateway {
             Ok(who) => {
                 let session = who.session()?;
                 self.check_logout(&who, request).await?;
-                self.end_desktops(session).await;
-                self.authenticator.log_out(session).await?
+                let actor = who.actor(context);
+                self.end_desktops(session, &actor).await;
+                let provider = self.authenticator.log_out(session).await?;
+                let event = Event::new(Action::Logout, &actor).subject(session.user.id);
+                self.audit.record(event.object(Object::Session(session.id)));
+                provider
             }
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => None,
             Err(error) => return Err(error.into()),
@@ -136,7 +175,7 @@ impl Gateway {
     }
 
     /// Does what `DESKTOP_ON_LOGOUT` says to the desktops that this session started.
-    async fn end_desktops(&self, session: &Session) {
+    async fn end_desktops(&self, session: &Session, by: &Actor) {
         if self.on_logout == OnLogout::Keep {
             return;
         }
@@ -151,11 +190,12 @@ impl Gateway {
             .into_iter()
             .filter(|desktop| desktop.session_id == Some(session.id))
         {
-            let (desktops, on_logout) = (self.desktops.clone(), self.on_logout);
+            let (desktops, on_logout, by) = (self.desktops.clone(), self.on_logout, by.clone());
             self.tasks.spawn("logout", async move {
+                let (id, why) = (desktop.id, StopReason::Logout);
                 let done = match on_logout {
-                    OnLogout::Remove => desktops.remove(desktop.id).await,
-                    OnLogout::Stop | OnLogout::Keep => desktops.stop(desktop.id, Some("You signed out.")).await,
+                    OnLogout::Remove => desktops.remove(id, &by, why).await,
+                    OnLogout::Stop | OnLogout::Keep => desktops.stop(id, &by, why).await,
                 };
                 if let Err(error) = done {
                     tracing::warn!(desktop = %desktop.id, error = %ErrorChain(&error), "a logout left a desktop");

@@ -15,6 +15,7 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::api::Api;
+use crate::audit::Audit;
 use crate::authn::cookies::Cookies;
 use crate::authn::origin::Side;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// Counts.
     pub metrics: Metrics,
+    /// Who did what.
+    pub audit: Audit,
     /// What a logout does to desktops.
     pub on_logout: OnLogout,
     /// Balancers whose word on the client's address is taken.
@@ -151,7 +154,7 @@ impl Gateway {
             }
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(&request).await,
-            Route::Authorize => self.authorize(&request).await,
+            Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(&request).await,
             Route::Logout => self.logout(context, request).await,
             Route::Asset(name) => pages::asset(name, &request),

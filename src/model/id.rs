@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use super::time::Timestamp;
+
 /// Text that is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid id")]
@@ -78,6 +80,11 @@ uuid_id!(
     RequestId
 );
 
+uuid_id!(
+    /// An entry of the audit log. Sorted as text, entries are in the order of their time.
+    AuditId
+);
+
 /// The SHA-256 of a session secret: all that is ever stored of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionHash(String);
@@ -96,6 +103,18 @@ impl SessionHash {
     }
 }
 
+impl AuditId {
+    /// For the entry number `count` of this millisecond (RFC 9562, version 7: time, count, randomness).
+    #[must_use]
+    pub fn at(time: Timestamp, count: u16) -> Self {
+        let millis = u64::try_from(time.millis()).unwrap_or_default();
+        let mut rest = [0; 10];
+        rest.copy_from_slice(&nonce()[..10]);
+        rest[..2].copy_from_slice(&count.to_be_bytes());
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid())
+    }
+}
+
 impl RequestId {
     /// The id `count` places further on, in its last 32 bits.
     #[must_use]
@@ -110,6 +129,19 @@ impl RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_the_audit_log_sort_by_time_and_count() {
+        let at = |millis, count| AuditId::at(Timestamp::from_millis(millis), count).to_string();
+        let (first, second, later) = (
+            at(1_700_000_000_000, 0),
+            at(1_700_000_000_000, 1),
+            at(1_700_000_000_001, 0),
+        );
+        assert!(first < second && second < later, "{first} {second} {later}");
+        assert!(at(1_700_000_000_000, 0xffe) < at(1_700_000_000_000, 0xfff));
+        assert!(first.parse::<AuditId>().is_ok());
+    }
 
     #[test]
     fn one_id_has_one_spelling() {

@@ -1,5 +1,6 @@
 //! Plain values: ids, users, desktops, templates and the legal moves between states. No I/O.
 
+pub mod audit;
 pub mod cidr;
 pub mod desktop;
 pub mod id;

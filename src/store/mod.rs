@@ -1,6 +1,7 @@
 //! What survives a restart: users, sessions and desktops in SQLite or PostgreSQL, with one SQL text
 //! for both. Invariants live in the schema (partial unique indexes), not in locks held by code.
 
+pub mod audit;
 pub mod containers;
 pub mod sessions;
 pub mod users;

@@ -8,6 +8,24 @@ use crate::model::time::Timestamp;
 use crate::model::user::{Identity, Role, User};
 
 impl Database {
+    /// The user whom the provider calls this.
+    pub async fn find_user_of(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<User>, StoreError> {
+        let sql = format!("SELECT {USER_COLUMNS} FROM users WHERE issuer = $1 AND subject = $2");
+        on_pool!(self, |pool| {
+            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(issuer)
+                .bind(subject)
+                .fetch_optional(pool)
+                .await?;
+            row.map(|row| user_from(&|column| row.try_get(column)))
+                .transpose()
+        })
+    }
+
     /// Records what the provider said at a login and returns the user, made if new.
     pub async fn upsert_user(
         &self,

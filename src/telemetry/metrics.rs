@@ -26,6 +26,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabel {
     direction: &'static str,
 }
@@ -40,6 +45,7 @@ pub struct Metrics {
     start_seconds: Histogram,
     tunnels: Gauge,
     tunnel_bytes: Family<DirectionLabel, Counter>,
+    audit_lost: Family<CauseLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -53,6 +59,7 @@ impl Default for Metrics {
             start_seconds: Histogram::new(START_BUCKETS),
             tunnels: Gauge::default(),
             tunnel_bytes: Family::default(),
+            audit_lost: Family::default(),
         };
         let (requests, logins, starts) = (&metrics.requests, &metrics.logins, &metrics.starts);
         registry.register("requests", "Requests answered", requests.clone());
@@ -74,6 +81,11 @@ impl Default for Metrics {
             "Carried over WebSockets",
             Unit::Bytes,
             metrics.tunnel_bytes.clone(),
+        );
+        registry.register(
+            "audit_lost",
+            "Audit entries that are in the log stream and not in the database",
+            metrics.audit_lost.clone(),
         );
         Self {
             registry: Arc::new(registry),
@@ -109,6 +121,13 @@ impl Metrics {
         self.starts
             .get_or_create(&OutcomeLabel { outcome: "error" })
             .inc();
+    }
+
+    /// Entries of the audit log did not get into the database.
+    pub fn audit_lost(&self, cause: &'static str, entries: usize) {
+        self.audit_lost
+            .get_or_create(&CauseLabel { cause })
+            .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
     /// A tunnel is open for as long as the returned value lives.

@@ -16,8 +16,11 @@ const QUIET: [&str; 3] = ["bollard=info", "hyper=info", "h2=info"];
 /// Starts logging to standard error. Called once, by `main`.
 pub fn init(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The audit log is part of the stream unless the filter itself speaks of it.
+    let audit = (!config.filter.contains("audit")).then_some("audit=info");
     let filter = QUIET
         .iter()
+        .chain(&audit)
         .fold(filter, |filter, directive| match directive.parse() {
             Ok(directive) => filter.add_directive(directive),
             Err(_) => filter,

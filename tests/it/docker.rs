@@ -14,6 +14,7 @@ use deskgate::desktop::readiness;
 use deskgate::desktop::upstream::Dialer;
 use deskgate::engine::docker::DockerEngine;
 use deskgate::engine::{ContainerState, Engine, EngineError};
+use deskgate::model::audit::{Actor, StopReason};
 use deskgate::model::desktop::State;
 use deskgate::model::id::RequestId;
 use deskgate::model::user::{Identity, Role, User};
@@ -100,6 +101,10 @@ impl Real {
     }
 }
 
+fn tester() -> Actor {
+    Actor::system("test")
+}
+
 fn docker(arguments: &[&str]) -> String {
     let output = std::process::Command::new("docker")
         .args(arguments)
@@ -119,7 +124,7 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
     let real = Real::new("18000-18009").await;
     let desktops = &real.core.desktops;
     let user = real.user("pupil").await;
-    let (desktop, new) = desktops.start(&user, None, None).await.unwrap();
+    let (desktop, new) = desktops.start(&user, &tester(), None).await.unwrap();
     assert!(new);
     let desktop = desktops
         .wait_launched(desktop.id, PATIENCE)
@@ -160,7 +165,10 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
         assert!(limits.contains(part), "{part} in {limits}");
     }
 
-    let stopped = desktops.stop(desktop.id, None).await.unwrap();
+    let stopped = desktops
+        .stop(desktop.id, &tester(), StopReason::Asked)
+        .await
+        .unwrap();
     assert_eq!(stopped.status, State::Stopped);
     assert!(entry.gone.is_cancelled(), "its streams are cut");
     let container = real
@@ -170,7 +178,10 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
         .unwrap()
         .unwrap();
     assert_eq!(container.state, ContainerState::Exited);
-    desktops.remove(desktop.id).await.unwrap();
+    desktops
+        .remove(desktop.id, &tester(), StopReason::Asked)
+        .await
+        .unwrap();
     assert!(
         real.engine
             .inspect(&desktop.container_name)
@@ -189,7 +200,7 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
     let mut rows = Vec::new();
     for name in ["one", "two"] {
         let (desktop, _) = desktops
-            .start(&real.user(name).await, None, None)
+            .start(&real.user(name).await, &tester(), None)
             .await
             .unwrap();
         let desktop = desktops
@@ -221,7 +232,12 @@ async fn docker_says_when_a_port_or_a_name_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:18020").unwrap();
     let real = Real::new("18020-18021").await;
     let user = real.user("pupil").await;
-    let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+    let (desktop, _) = real
+        .core
+        .desktops
+        .start(&user, &tester(), None)
+        .await
+        .unwrap();
     let desktop = real
         .core
         .desktops
@@ -271,7 +287,12 @@ async fn docker_repeats_do_no_harm_and_what_is_not_there_is_said() {
     ));
 
     let user = real.user("pupil").await;
-    let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+    let (desktop, _) = real
+        .core
+        .desktops
+        .start(&user, &tester(), None)
+        .await
+        .unwrap();
     real.core
         .desktops
         .wait_launched(desktop.id, PATIENCE)
@@ -293,7 +314,7 @@ async fn docker_containers_and_rows_are_brought_together() {
     let real = Real::new("18060-18069").await;
     let desktops = &real.core.desktops;
     let user = real.user("pupil").await;
-    let (desktop, _) = desktops.start(&user, None, None).await.unwrap();
+    let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
     desktops.wait_launched(desktop.id, PATIENCE).await.unwrap();
     let label = format!("deskgate.instance={}", real.instance);
     let orphan = docker(&["create", "--label", &label, demo::IMAGE]);
@@ -317,7 +338,12 @@ async fn docker_starts_thirty_desktops_of_thirty_people_on_thirty_ports() {
     let mut waits = Vec::new();
     for number in 0..30 {
         let user = real.user(&format!("pupil-{number}")).await;
-        let (desktop, _) = real.core.desktops.start(&user, None, None).await.unwrap();
+        let (desktop, _) = real
+            .core
+            .desktops
+            .start(&user, &tester(), None)
+            .await
+            .unwrap();
         waits.push(
             real.core
                 .desktops

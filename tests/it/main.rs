@@ -8,6 +8,7 @@
 mod support;
 
 mod api;
+mod audit;
 mod command;
 mod conformance;
 mod conformance_cases;

@@ -64,6 +64,19 @@ fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
 }
 
 #[test]
+fn the_audit_log_is_kept_for_a_time_or_for_ever() {
+    let with = |said: Option<&'static str>| {
+        let mut pairs = GOOD.to_vec();
+        pairs.extend(said.map(|value| ("AUDIT_RETENTION", value)));
+        resolve(&pairs).map(|config| config.audit_retention.map(|span| span.as_secs() / 86400))
+    };
+    assert_eq!(with(None).ok(), Some(Some(180)));
+    assert_eq!(with(Some("30d")).ok(), Some(Some(30)));
+    assert_eq!(with(Some("0")).ok(), Some(None));
+    assert!(with(Some("30")).is_err() && with(Some("for ever")).is_err());
+}
+
+#[test]
 fn plain_http_is_for_this_machine_only() {
     let with = |url: &'static str| {
         let mut pairs = GOOD.to_vec();

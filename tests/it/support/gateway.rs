@@ -145,6 +145,11 @@ impl TestGateway {
         self.data.path().to_owned()
     }
 
+    /// Keeps the data directory beyond the gateway's end.
+    pub fn keep_data(&self) -> Arc<TempDir> {
+        self.data.clone()
+    }
+
     /// A session of somebody with this name, without the way through the provider.
     pub async fn session(&self, name: &str) -> String {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
