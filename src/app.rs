@@ -22,11 +22,11 @@ use crate::authn::{self, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, ServerConfig};
 use crate::desktop::password::Passwords;
-use crate::desktop::{self, Desktops, activity, reaper};
+use crate::desktop::{self, Desktops, activity};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
-use crate::model::audit::Actor;
+
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
@@ -45,6 +45,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
 const RESERVED_FILES: u64 = 200;
+/// How often expired sessions and old entries of the audit log are removed.
+const CLEANING: Duration = Duration::from_secs(30);
 /// Connections to `/metrics` at the same time.
 const MAX_SCRAPERS: u32 = 16;
 
@@ -390,24 +392,29 @@ fn spawn_upkeep(
         proxy.sweep();
         std::future::ready(())
     });
-    let (flusher, active) = (authenticator.clone(), desktops.clone());
-    tasks.every("activity flush", activity::FLUSH_PERIOD, move || {
-        let (authenticator, desktops) = (flusher.clone(), active.clone());
+    desktops.spawn_flusher();
+    desktops.spawn_reaper();
+    let flusher = authenticator.clone();
+    tasks.every("session flush", activity::FLUSH_PERIOD, move || {
+        let authenticator = flusher.clone();
         async move {
-            desktops.flush_activity().await;
             if let Err(error) = authenticator.sessions().flush().await {
                 tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
             }
         }
     });
-    let (cleaner, reaped) = (authenticator.clone(), desktops.clone());
-    tasks.every("reaper", reaper::PERIOD, move || {
-        let (authenticator, desktops) = (cleaner.clone(), reaped.clone());
-        async move { reap(&authenticator, &desktops).await }
+    let cleaner = authenticator.clone();
+    tasks.every("session cleaning", CLEANING, move || {
+        let authenticator = cleaner.clone();
+        async move {
+            if let Err(error) = authenticator.sessions().clean(false).await {
+                tracing::warn!(error = %ErrorChain(&error), "expired sessions could not be removed");
+            }
+        }
     });
     if let Some(retention) = audit_retention {
         let audit = gateway.audit.clone();
-        tasks.every("audit retention", reaper::PERIOD, move || {
+        tasks.every("audit retention", CLEANING, move || {
             let audit = audit.clone();
             async move {
                 if let Err(error) = audit.clean(retention, false).await {
@@ -421,24 +428,5 @@ fn spawn_upkeep(
             let certificate = certificate.clone();
             async move { certificate.refresh() }
         });
-    }
-}
-
-async fn reap(authenticator: &Authenticator, desktops: &Desktops) {
-    let by = Actor::system("reaper");
-    match desktops.due().await {
-        Ok(acts) => {
-            for act in acts {
-                if let Err(error) = desktops.act(&act, &by).await {
-                    tracing::warn!(desktop = %act.desktop.id, error = %ErrorChain(&error), "reaping failed");
-                }
-            }
-        }
-        Err(error) => {
-            tracing::warn!(error = %ErrorChain(&error), "the reaper cannot see what is due");
-        }
-    }
-    if let Err(error) = authenticator.sessions().clean(false).await {
-        tracing::warn!(error = %ErrorChain(&error), "expired sessions could not be removed");
     }
 }

@@ -1,6 +1,7 @@
 //! Time, passed in: everything that asks for the time takes a [`Clock`], so that tests can move it.
 
 use std::fmt::Debug;
+use std::time::Instant;
 
 use time::OffsetDateTime;
 
@@ -14,6 +15,12 @@ pub trait Clock: Send + Sync + Debug {
     /// The current time as the database stores it.
     fn timestamp(&self) -> Timestamp {
         Timestamp::from(self.now())
+    }
+
+    /// The same moment on a clock that nobody can set, for how long something has lasted. It stands still
+    /// while the machine sleeps.
+    fn instant(&self) -> Instant {
+        Instant::now()
     }
 }
 

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::extract::{Caller, JsonBody, Which, WhichQuery};
-use super::view::{ContainerView, TemplateView};
+use super::view::{ContainerView, TemplateView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
-use crate::model::audit::StopReason;
 use crate::model::desktop::Desktop;
+use crate::model::reason::Reason;
 use crate::telemetry::ErrorChain;
 
 /// Longest wait that `Prefer: wait=N` (RFC 7240) is granted.
@@ -38,6 +38,7 @@ fn answer(status: StatusCode, value: serde_json::Value) -> Response {
 pub(super) async fn start(
     State(state): State<ApiState>,
     Caller { who, actor }: Caller,
+    viewer: Viewer,
     headers: HeaderMap,
     JsonBody(body): JsonBody<StartBody>,
 ) -> Result<Response, ApiError> {
@@ -58,7 +59,7 @@ pub(super) async fn start(
         StatusCode::OK
     };
     let url = url(&state, &desktop);
-    let value = json!({ "container": ContainerView::from(&desktop), "url": url });
+    let value = json!({ "container": viewer.show(&desktop), "url": url });
     let mut response = answer(status, value);
     if let Ok(location) = url.parse() {
         response.headers_mut().insert(LOCATION, location);
@@ -81,6 +82,7 @@ fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
 pub(super) async fn status(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
+    viewer: Viewer,
     WhichQuery(which): WhichQuery,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user()).await?;
@@ -92,7 +94,7 @@ pub(super) async fn status(
         }
     };
     let value = json!({
-        "container": ContainerView::from(&desktop),
+        "container": viewer.show(&desktop),
         "url": url(&state, &desktop),
         "engine_status": engine_status,
     });
@@ -102,41 +104,47 @@ pub(super) async fn status(
 pub(super) async fn stop(
     State(state): State<ApiState>,
     Caller { who, actor }: Caller,
+    viewer: Viewer,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user()).await?;
     let desktop = state
         .desktops
-        .stop(desktop.id, &actor, StopReason::Asked)
+        .stop(desktop.id, &actor, Reason::Asked)
         .await?;
     Ok(answer(
         StatusCode::OK,
-        json!({ "container": ContainerView::from(&desktop) }),
+        json!({ "container": viewer.show(&desktop) }),
     ))
 }
 
 pub(super) async fn remove(
     State(state): State<ApiState>,
     Caller { who, actor }: Caller,
+    viewer: Viewer,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user()).await?;
     let desktop = state
         .desktops
-        .remove(desktop.id, &actor, StopReason::Asked)
+        .remove(desktop.id, &actor, Reason::Asked)
         .await?;
     Ok(answer(
         StatusCode::OK,
-        json!({ "container": ContainerView::from(&desktop) }),
+        json!({ "container": viewer.show(&desktop) }),
     ))
 }
 
 pub(super) async fn list(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
+    viewer: Viewer,
 ) -> Result<Response, ApiError> {
     let desktops = state.desktops.list(who.user()).await?;
-    let containers: Vec<ContainerView<'_>> = desktops.iter().map(ContainerView::from).collect();
+    let containers: Vec<ContainerView<'_>> = desktops
+        .iter()
+        .map(|desktop| viewer.show(desktop))
+        .collect();
     Ok(answer(StatusCode::OK, json!({ "containers": containers })))
 }
 

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
-use super::view::ContainerView;
+use super::view::Viewer;
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::desktop::{Change, DesktopError};
@@ -29,6 +29,7 @@ const PING_PERIOD: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) async fn events(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
+    viewer: Viewer,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let accept = accept_key(request.headers())?;
@@ -36,7 +37,7 @@ pub(super) async fn events(
     let tasks = state.tasks.clone();
     tasks.spawn("events", async move {
         if let Ok(upgraded) = upgrade.await {
-            serve(state, who, upgraded).await;
+            serve(state, (who, viewer), upgraded).await;
         }
     });
     let headers = [
@@ -64,11 +65,11 @@ fn accept_key(headers: &HeaderMap) -> Result<String, HttpError> {
     Ok(derive_accept_key(key.as_bytes()))
 }
 
-async fn serve(state: ApiState, who: Authenticated, upgraded: Upgraded) {
+async fn serve(state: ApiState, (who, viewer): (Authenticated, Viewer), upgraded: Upgraded) {
     let mut socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let code = tokio::select! {
-        _ = tell(&state, &who, &mut socket) => return,
+        _ = tell(&state, (&who, &viewer), &mut socket) => return,
         () = who.principal.ended().cancelled() => CloseCode::Policy,
         () = state.tasks.soft().cancelled() => CloseCode::Restart,
     };
@@ -83,23 +84,23 @@ async fn serve(state: ApiState, who: Authenticated, upgraded: Upgraded) {
 /// Tells what happens until the connection ends.
 async fn tell(
     state: &ApiState,
-    who: &Authenticated,
+    (who, viewer): (&Authenticated, &Viewer),
     socket: &mut WebSocketStream<TokioIo<Upgraded>>,
 ) -> Result<(), EventsError> {
     let user = who.user();
     let mut changes = state.desktops.changes();
     for desktop in state.desktops.list(user).await? {
-        socket.send(message(&Change::To(desktop))).await?;
+        socket.send(message(&Change::To(desktop), viewer)).await?;
     }
     loop {
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(change) if change.desktop().user_id == user.id => socket.send(message(&change)).await?,
+                Ok(change) if change.desktop().user_id == user.id => socket.send(message(&change, viewer)).await?,
                 Ok(_) => {}
                 // Too slow to hear all of it: tell how everything is now.
                 Err(RecvError::Lagged(_)) => {
                     for desktop in state.desktops.list(user).await? {
-                        socket.send(message(&Change::To(desktop))).await?;
+                        socket.send(message(&Change::To(desktop), viewer)).await?;
                     }
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -113,12 +114,12 @@ async fn tell(
     }
 }
 
-fn message(change: &Change) -> Message {
+fn message(change: &Change, viewer: &Viewer) -> Message {
     let kind = match change {
         Change::To(_) => "container",
         Change::Removed(_) => "removed",
     };
-    let container = ContainerView::from(change.desktop());
+    let container = viewer.show(change.desktop());
     Message::text(json!({ "type": kind, "container": container }).to_string())
 }
 

@@ -68,6 +68,7 @@ impl Api {
     ) -> Response {
         request.extensions_mut().insert(who.actor(context));
         request.extensions_mut().insert(who);
+        request.extensions_mut().insert(context.lang);
         let Ok(response) = self.router.clone().call(request).await;
         // A handler leaves its error here, so that all errors are written and logged in one place.
         if let Some(error) = response.extensions().get::<Arc<HttpError>>() {

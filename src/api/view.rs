@@ -1,11 +1,34 @@
 //! How a desktop looks in JSON.
 
+use std::borrow::Cow;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use serde::Serialize;
 
+use super::{ApiError, ApiState};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::{DesktopId, SessionId, UserId};
+use crate::model::reason::Reason;
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
+use crate::request::lang::Lang;
+use crate::respond::reason;
+
+/// Shows desktops to whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Viewer {
+    lang: Lang,
+}
+
+impl FromRequestParts<ApiState> for Viewer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
+        let lang = head.extensions.get().copied().unwrap_or(Lang::En);
+        Ok(Self { lang })
+    }
+}
 
 /// `container` in answers; the names are those of the original system.
 #[derive(Debug, Serialize)]
@@ -18,7 +41,8 @@ pub(super) struct ContainerView<'a> {
     image_name: &'a str,
     template: &'a str,
     status: &'static str,
-    status_reason: Option<&'a str>,
+    status_reason: Option<Cow<'a, str>>,
+    status_reason_code: Option<&'static str>,
     host_port: Option<u16>,
     container_port: u16,
     created_at: Timestamp,
@@ -28,9 +52,11 @@ pub(super) struct ContainerView<'a> {
     last_input: Option<Timestamp>,
 }
 
-impl<'a> From<&'a Desktop> for ContainerView<'a> {
-    fn from(desktop: &'a Desktop) -> Self {
-        Self {
+impl Viewer {
+    /// `container` for this desktop.
+    pub fn show<'a>(&self, desktop: &'a Desktop) -> ContainerView<'a> {
+        let word = desktop.status_reason.as_deref();
+        ContainerView {
             id: desktop.id,
             user_id: desktop.user_id,
             session_id: desktop.session_id,
@@ -39,7 +65,8 @@ impl<'a> From<&'a Desktop> for ContainerView<'a> {
             image_name: &desktop.image_name,
             template: &desktop.template,
             status: public_status(desktop.status),
-            status_reason: desktop.status_reason.as_deref(),
+            status_reason: word.map(|word| reason::sentence(word, self.lang)),
+            status_reason_code: word.and_then(Reason::from_word).map(Reason::as_str),
             host_port: desktop.host_port,
             container_port: desktop.container_port,
             created_at: desktop.created_at,

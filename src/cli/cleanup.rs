@@ -21,7 +21,7 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
         let desktop = &act.desktop;
         println!(
             "{:<16} {:<40} {}",
-            act.kind.as_str(),
+            act.kind,
             desktop.id.to_string(),
             desktop.status.as_str()
         );

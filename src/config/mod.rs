@@ -173,12 +173,21 @@ pub struct DesktopConfig {
     pub max_total: u32,
     /// Live desktops of one user.
     pub max_per_user: u32,
-    /// Stop after this long without traffic, if set.
+    /// Stop after this long without a sign of a person, if set.
     pub idle_stop: Option<Duration>,
     /// Stop this long after the start, if set.
     pub max_lifetime: Option<Duration>,
     /// How long a stopped container is kept.
     pub stopped_retention: Duration,
+}
+
+impl DesktopConfig {
+    /// `most`, or less where a limit is so short that this would be no small share of it.
+    #[must_use]
+    pub fn share_of_limits(&self, most: Duration) -> Duration {
+        let share = self.idle_stop.map(|limit| limit / 4);
+        share.map_or(most, |share| share.min(most))
+    }
 }
 
 /// How to log.

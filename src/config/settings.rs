@@ -195,7 +195,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "DESKTOP_IDLE_STOP",
         None,
-        "Stop a desktop after this long without traffic from its browser",
+        "Stop a desktop after this long without a sign of a person",
     ),
     plain(
         "DESKTOP_MAX_LIFETIME",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::header::HeaderValue;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::upstream::Upstream;
@@ -15,6 +16,10 @@ use crate::model::desktop::Activity;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
+
+/// The first sign of a person after this long is written at once, so that other gateways know in time that
+/// they are back. Milliseconds.
+const QUIET: i64 = 2_000;
 
 /// A running desktop.
 #[derive(Debug)]
@@ -35,7 +40,13 @@ pub struct Entry {
     last_accessed: AtomicI64,
     /// Zero: never.
     last_input: AtomicI64,
+    /// Zero: never since this entry was made.
+    last_used: AtomicI64,
+    /// The value of `last_used` that the database has.
+    saved_used: AtomicI64,
     unsaved: AtomicBool,
+    /// Rung when activity should be written at once.
+    urgent: Arc<Notify>,
 }
 
 impl Entry {
@@ -52,7 +63,10 @@ impl Entry {
             streams: AtomicU32::new(0),
             last_accessed: AtomicI64::new(0),
             last_input: AtomicI64::new(0),
+            last_used: AtomicI64::new(0),
+            saved_used: AtomicI64::new(0),
             unsaved: AtomicBool::new(false),
+            urgent: Arc::default(),
         }
     }
 
@@ -73,22 +87,48 @@ impl Entry {
         self.unsaved.store(true, Ordering::Release);
     }
 
-    /// Notes a key, a pointer or a clipboard of a person, which is traffic as well.
+    /// Notes a key, a pointer or a clipboard of a person.
     pub fn input(&self, now: Timestamp) {
         self.last_input.store(now.millis(), Ordering::Relaxed);
+        self.used(now);
+    }
+
+    /// Notes a sign of a person, or what has to count as one; it is traffic as well.
+    pub fn used(&self, now: Timestamp) {
+        let before = self.last_used.swap(now.millis(), Ordering::Relaxed);
         self.touch(now);
+        if now.millis().saturating_sub(before) >= QUIET {
+            self.urgent.notify_one();
+        }
+    }
+
+    /// The last sign of a person that this gateway has seen.
+    #[must_use]
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let used = self.last_used.load(Ordering::Relaxed);
+        (used != 0).then(|| Timestamp::from_millis(used))
     }
 
     /// What happened, if the database has not heard of it.
     fn take_unsaved(&self) -> Option<Activity> {
         self.unsaved.swap(false, Ordering::Acquire).then(|| {
-            let input = self.last_input.load(Ordering::Relaxed);
+            let time = |value: &AtomicI64| Timestamp::from_millis(value.load(Ordering::Relaxed));
+            let input = time(&self.last_input);
+            let used = time(&self.last_used);
+            let saved = self.saved_used.swap(used.millis(), Ordering::Relaxed);
             Activity {
                 desktop: self.id,
-                accessed: Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed)),
-                input: (input != 0).then(|| Timestamp::from_millis(input)),
+                accessed: time(&self.last_accessed),
+                input: (input.millis() != 0).then_some(input),
+                used: (used.millis() != saved).then_some(used),
             }
         })
+    }
+
+    /// Takes back that the database has heard of it.
+    fn mark_unsaved(&self) {
+        self.saved_used.store(0, Ordering::Relaxed);
+        self.unsaved.store(true, Ordering::Release);
     }
 }
 
@@ -106,6 +146,7 @@ impl Drop for StreamPlace {
 #[derive(Debug, Default)]
 pub struct Directory {
     entries: Mutex<HashMap<DesktopId, Arc<Entry>>>,
+    urgent: Arc<Notify>,
 }
 
 impl Directory {
@@ -121,7 +162,8 @@ impl Directory {
     }
 
     /// Adds an entry, or returns the one that is there.
-    pub fn insert(&self, entry: Entry) -> Arc<Entry> {
+    pub fn insert(&self, mut entry: Entry) -> Arc<Entry> {
+        entry.urgent = self.urgent.clone();
         self.entries()
             .entry(entry.id)
             .or_insert_with(|| Arc::new(entry))
@@ -139,6 +181,20 @@ impl Directory {
     #[must_use]
     pub fn ids(&self) -> Vec<DesktopId> {
         self.entries().keys().copied().collect()
+    }
+
+    /// Returns when activity should be written at once.
+    pub async fn urgent(&self) {
+        self.urgent.notified().await;
+    }
+
+    /// Keeps activity that could not be written for the next time.
+    pub fn keep_unsaved(&self, seen: &[Activity]) {
+        for activity in seen {
+            if let Some(entry) = self.get(activity.desktop) {
+                entry.mark_unsaved();
+            }
+        }
     }
 
     /// Activity that the database has not heard of.

@@ -11,6 +11,7 @@ use super::{DesktopError, Desktops, PORT_ATTEMPTS};
 use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network_name};
 use crate::engine::{ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
+use crate::model::reason::Reason;
 use crate::model::template::Template;
 use crate::store::StoreError;
 use crate::store::containers::Change;
@@ -53,20 +54,18 @@ enum LaunchError {
 }
 
 impl LaunchError {
-    /// What the user reads.
-    fn public(&self) -> &'static str {
+    /// What is recorded.
+    fn reason(&self) -> Reason {
         match self {
-            Self::Overtaken => "The start was cancelled.",
-            Self::TemplateGone => "This kind of desktop is no longer offered.",
-            Self::NoPort => "No network port was free.",
-            Self::Ended(_) => "The desktop ended while it was starting.",
-            Self::Refused => "The desktop did not accept the gateway.",
-            Self::Silent => "The desktop did not answer in time.",
-            Self::Engine(EngineError::ImageMissing | EngineError::Pull(_)) => {
-                "The image of this desktop is not available."
-            }
-            Self::Engine(_) | Self::Desktop(_) => "The container engine failed.",
-            Self::Store(_) => "The database failed.",
+            Self::Overtaken => Reason::StartCancelled,
+            Self::TemplateGone => Reason::TemplateGone,
+            Self::NoPort => Reason::NoPort,
+            Self::Ended(_) => Reason::EndedStarting,
+            Self::Refused => Reason::Refused,
+            Self::Silent => Reason::Silent,
+            Self::Engine(EngineError::ImageMissing | EngineError::Pull(_)) => Reason::ImageMissing,
+            Self::Engine(_) | Self::Desktop(_) => Reason::Engine,
+            Self::Store(_) => Reason::Database,
         }
     }
 }
@@ -95,7 +94,7 @@ impl Desktops {
             Err(error) => {
                 self.inner.parts.metrics.start_failed();
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), "start failed");
-                self.fail(id, error.public()).await;
+                self.fail(id, error.reason()).await;
             }
         }
     }

@@ -2,6 +2,7 @@
 //! the intent, the engine is the fact, and [`reconcile`] brings the two together.
 
 pub mod activity;
+mod ages;
 pub mod directory;
 mod launch;
 pub mod password;
@@ -9,6 +10,7 @@ mod ports;
 pub mod readiness;
 pub mod reaper;
 pub mod reconcile;
+mod schedule;
 mod stop;
 pub mod upstream;
 
@@ -33,6 +35,7 @@ use crate::store::containers::Inserted;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use ages::Ages;
 use directory::{Directory, Entry};
 use password::Passwords;
 use upstream::{Dialer, Upstream};
@@ -115,6 +118,8 @@ struct Inner {
     changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
+    /// How long each has been idle, for the reaper.
+    ages: Mutex<Ages>,
 }
 
 /// Something that happened to a desktop.
@@ -164,6 +169,7 @@ impl Desktops {
                 slots: Semaphore::new(PARALLEL_STARTS),
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
+                ages: Mutex::default(),
                 parts,
             }),
         }
@@ -303,6 +309,8 @@ impl Desktops {
             stopped_at: None,
             last_accessed: None,
             last_input: None,
+            last_used: None,
+            extensions: 0,
         };
         let proposals = match parts.config.reach {
             Reach::Network => vec![None],
@@ -466,6 +474,11 @@ impl Desktops {
             Ok(desktop) => desktop,
             Err(_) => self.get(id).await,
         }
+    }
+
+    /// Somebody opens a page of this desktop: that is a sign of a person.
+    pub fn opened(&self, desktop: &Entry) {
+        desktop.used(self.inner.parts.clock.timestamp());
     }
 
     fn place(&self) -> Place<'_> {

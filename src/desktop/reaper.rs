@@ -1,15 +1,22 @@
 //! Ends what has had its time: desktops idle or alive for too long, and containers stopped long ago.
 //! `deskgate cleanup` is one pass of it.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{DesktopError, Desktops};
-use crate::model::audit::{Action, Actor, Event, StopReason};
-use crate::model::desktop::{Desktop, State};
-use crate::model::time::Timestamp;
+use futures_util::StreamExt;
 
-/// How often the reaper looks.
-pub const PERIOD: Duration = Duration::from_secs(30);
+use super::ages::Now;
+use super::{DesktopError, Desktops, schedule};
+use crate::model::audit::{Action, Actor, Event};
+use crate::model::desktop::{Desktop, State};
+use crate::model::reason::Reason;
+use crate::telemetry::ErrorChain;
+
+/// How often the reaper looks, at most: more often where desktops may be idle for less than four times that.
+pub const PERIOD: Duration = Duration::from_secs(10);
+/// Desktops that are stopped at the same time.
+const PARALLEL_ACTS: usize = 8;
 
 /// Something the reaper does, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,23 +30,20 @@ pub struct Act {
 /// What the reaper does to a desktop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActKind {
-    /// Stops it: nobody used it for too long.
-    StopIdle,
-    /// Stops it: it is too old.
-    StopOld,
+    /// Stops it.
+    Stop(Reason),
     /// Removes the container and the row of a desktop that ended long ago.
     Remove,
 }
 
-impl ActKind {
+impl std::fmt::Display for ActKind {
     /// For the table and the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StopIdle => "stop (idle)",
-            Self::StopOld => "stop (lifetime)",
-            Self::Remove => "remove",
-        }
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = match self {
+            Self::Stop(reason) => format!("stop ({})", reason.as_str()),
+            Self::Remove => "remove".to_owned(),
+        };
+        f.pad(&text)
     }
 }
 
@@ -49,57 +53,82 @@ impl Desktops {
         // Activity that is only in memory must not make a busy desktop look idle.
         self.flush_activity().await;
         let parts = &self.inner.parts;
-        let now = parts.clock.timestamp();
         let rows = parts.database.all_desktops(parts.engine.name()).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|desktop| {
-                self.due_act(&desktop, now)
-                    .map(|kind| Act { desktop, kind })
-            })
-            .collect())
+        let now = self.now();
+        let mut ages = self
+            .inner
+            .ages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        ages.look(&rows, now);
+        let config = &parts.config;
+        let due = |desktop: Desktop| {
+            let kind = match desktop.status {
+                State::Running | State::Paused => schedule::next_stop(config, &ages, &desktop, now)
+                    .filter(|stop| stop.left.is_zero())
+                    .map(|stop| ActKind::Stop(stop.reason)),
+                State::Stopped | State::Error => {
+                    let ended = desktop.stopped_at.unwrap_or(desktop.created_at);
+                    let over = ended.after(config.stopped_retention) <= now.wall;
+                    over.then_some(ActKind::Remove)
+                }
+                _ => None,
+            };
+            kind.map(|kind| Act { desktop, kind })
+        };
+        Ok(rows.into_iter().filter_map(due).collect())
     }
 
-    fn due_act(&self, desktop: &Desktop, now: Timestamp) -> Option<ActKind> {
-        let config = &self.inner.parts.config;
-        let over = |since: Timestamp, limit: Option<Duration>| {
-            limit.is_some_and(|limit| since.after(limit) <= now)
-        };
-        let started = desktop.started_at.unwrap_or(desktop.created_at);
-        match desktop.status {
-            State::Running | State::Paused => {
-                let used = desktop.last_accessed.map_or(started, |at| at.max(started));
-                if over(started, config.max_lifetime) {
-                    Some(ActKind::StopOld)
-                } else if over(used, config.idle_stop) {
-                    Some(ActKind::StopIdle)
-                } else {
-                    None
-                }
-            }
-            State::Stopped | State::Error => {
-                let ended = desktop.stopped_at.unwrap_or(desktop.created_at);
-                over(ended, Some(config.stopped_retention)).then_some(ActKind::Remove)
-            }
-            _ => None,
+    /// What both clocks say.
+    pub(super) fn now(&self) -> Now {
+        let clock = &self.inner.parts.clock;
+        Now {
+            wall: clock.timestamp(),
+            steady: clock.instant(),
         }
     }
 
-    /// Does one act, for the reaper or for whoever runs `cleanup`.
+    /// Does one act, for the reaper or for whoever runs `cleanup`; a stop only if nobody has used the desktop
+    /// since it was found due.
     pub async fn act(&self, act: &Act, by: &Actor) -> Result<(), DesktopError> {
-        tracing::info!(desktop = %act.desktop.id, act = act.kind.as_str(), "reaping");
-        let id = act.desktop.id;
+        tracing::info!(desktop = %act.desktop.id, act = %act.kind, "reaping");
         match act.kind {
-            ActKind::StopIdle => drop(self.stop(id, by, StopReason::Idle).await?),
-            ActKind::StopOld => drop(self.stop(id, by, StopReason::Lifetime).await?),
+            ActKind::Stop(reason) => self.stop_due(&act.desktop, by, reason).await.map(drop),
             ActKind::Remove => {
                 self.forget_ended(&act.desktop).await?;
-                self.note(
-                    &act.desktop,
-                    Event::new(Action::Remove, by).reason("retention"),
-                );
+                let event = Event::new(Action::Remove, by).reason("retention");
+                self.note(&act.desktop, event);
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    /// Looks every few seconds, until the soft stop.
+    pub fn spawn_reaper(&self) {
+        let desktops = self.clone();
+        let period = self.inner.parts.config.share_of_limits(PERIOD);
+        self.inner.parts.tasks.every("reaper", period, move || {
+            let desktops = desktops.clone();
+            async move { desktops.reap().await }
+        });
+    }
+
+    /// Does what is due. What fails is tried again the next time.
+    pub async fn reap(&self) {
+        let acts = match self.due().await {
+            Ok(acts) => acts,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "the reaper cannot see what is due");
+                return;
+            }
+        };
+        let by = &Actor::system("reaper");
+        let all = futures_util::stream::iter(acts);
+        all.for_each_concurrent(PARALLEL_ACTS, |act| async move {
+            if let Err(error) = self.act(&act, by).await {
+                tracing::warn!(desktop = %act.desktop.id, error = %ErrorChain(&error), "reaping failed");
+            }
+        })
+        .await;
     }
 }

@@ -9,8 +9,9 @@ use futures_util::StreamExt;
 use super::{DesktopError, Desktops};
 use crate::engine::spec::network_name;
 use crate::engine::{Container, ContainerState};
-use crate::model::audit::{Actor, StopReason};
+use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
+use crate::model::reason::Reason;
 use crate::telemetry::ErrorChain;
 
 /// How often rows and containers are compared when nothing happens.
@@ -137,12 +138,12 @@ impl Desktops {
         if exit_code == Some(0) {
             // Its user logged out inside: that is a stop like any other.
             let by = Actor::system("reconciler");
-            self.stop(row.id, &by, StopReason::EndedInside).await?;
+            self.stop(row.id, &by, Reason::EndedInside).await?;
         } else {
             let reason = match container {
-                None => "The desktop's container disappeared.",
-                Some(_) if oom_killed => "The desktop ran out of memory.",
-                Some(_) => "The desktop ended unexpectedly.",
+                None => Reason::Disappeared,
+                Some(_) if oom_killed => Reason::OutOfMemory,
+                Some(_) => Reason::Ended,
             };
             self.fail(row.id, reason).await;
         }

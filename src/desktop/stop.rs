@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use super::{Change, DesktopError, Desktops};
-use crate::model::audit::{Action, Actor, Event, Outcome, StopReason};
+use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
+use crate::model::reason::Reason;
 use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
 
@@ -26,32 +27,67 @@ impl Desktops {
         &self,
         id: DesktopId,
         by: &Actor,
-        why: StopReason,
+        why: Reason,
+    ) -> Result<Desktop, DesktopError> {
+        let change = RowChange {
+            reason: Some(why.as_str()),
+            ..RowChange::default()
+        };
+        self.stop_with(id, by, change).await
+    }
+
+    /// Stops a desktop whose time is over, unless somebody has used it since it was read.
+    pub(super) async fn stop_due(
+        &self,
+        seen: &Desktop,
+        by: &Actor,
+        reason: Reason,
+    ) -> Result<Desktop, DesktopError> {
+        let idle = reason == Reason::Idle;
+        let used = seen.last_used.unwrap_or(seen.created_at);
+        let entry = self.inner.directory.get(seen.id).filter(|_| idle);
+        if entry.is_some_and(|entry| entry.last_used() > Some(used)) {
+            return Ok(seen.clone());
+        }
+        let change = RowChange {
+            reason: Some(reason.as_str()),
+            unless_used_after: idle.then_some(used),
+            unless_extended_beyond: (reason == Reason::Lifetime).then_some(seen.extensions),
+            ..RowChange::default()
+        };
+        self.stop_with(seen.id, by, change).await
+    }
+
+    async fn stop_with(
+        &self,
+        id: DesktopId,
+        by: &Actor,
+        change: RowChange<'static>,
     ) -> Result<Desktop, DesktopError> {
         let (desktops, by) = (self.clone(), by.clone());
-        self.see_through("stop", async move { desktops.stop_now(id, &by, why).await })
-            .await
+        self.see_through(
+            "stop",
+            async move { desktops.stop_now(id, &by, change).await },
+        )
+        .await
     }
 
     async fn stop_now(
         &self,
         id: DesktopId,
         by: &Actor,
-        why: StopReason,
+        change: RowChange<'static>,
     ) -> Result<Desktop, DesktopError> {
-        let reason = why.text();
         // The reconciler leaves it alone meanwhile. A start that has it in hand is overtaken.
         let _in_hand = self.take_in_hand(id);
-        let change = || RowChange {
-            reason,
-            ..RowChange::default()
-        };
+        let reason = change.reason;
         let desktop = self.move_to(id, State::Stopping, change).await?;
         if desktop.status != State::Stopping {
             return Ok(desktop);
         }
         // What was done is that the desktop was ended for its user; its container follows, sooner or later.
-        self.note(&desktop, Event::new(Action::Stop, by).reason(why.as_str()));
+        let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
+        self.note(&desktop, event);
         let desktop = self.finish_stop(&desktop, reason).await?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
         Ok(desktop)
@@ -68,10 +104,9 @@ impl Desktops {
             .engine
             .stop(&desktop.container_name, STOP_GRACE)
             .await?;
-        let now = parts.clock.timestamp();
-        let change = || RowChange {
+        let change = RowChange {
             reason,
-            stopped_at: Some(now),
+            stopped_at: Some(parts.clock.timestamp()),
             ..RowChange::default()
         };
         self.move_to(desktop.id, State::Stopped, change).await
@@ -85,11 +120,15 @@ impl Desktops {
         &self,
         id: DesktopId,
         by: &Actor,
-        why: StopReason,
+        why: Reason,
     ) -> Result<Desktop, DesktopError> {
         let (desktops, by) = (self.clone(), by.clone());
         self.see_through("remove", async move {
-            let desktop = desktops.stop_now(id, &by, why).await?;
+            let change = RowChange {
+                reason: Some(why.as_str()),
+                ..RowChange::default()
+            };
+            let desktop = desktops.stop_now(id, &by, change).await?;
             desktops.forget_ended(&desktop).await?;
             desktops.note(
                 &desktop,
@@ -128,18 +167,16 @@ impl Desktops {
     }
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
-    pub(super) async fn fail(&self, id: DesktopId, reason: &str) {
-        let now = self.inner.parts.clock.timestamp();
-        let change = || RowChange {
-            reason: Some(reason),
-            stopped_at: Some(now),
+    pub(super) async fn fail(&self, id: DesktopId, reason: Reason) {
+        let change = RowChange {
+            reason: Some(reason.as_str()),
+            stopped_at: Some(self.inner.parts.clock.timestamp()),
             ..RowChange::default()
         };
         match self.move_to(id, State::Error, change).await {
             Ok(desktop) => {
                 let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));
-                let event = event.outcome(Outcome::Failure, "ended");
-                self.note(&desktop, event.detail("text", reason));
+                self.note(&desktop, event.outcome(Outcome::Failure, reason.as_str()));
                 if let Err(error) = self
                     .inner
                     .parts
@@ -156,13 +193,13 @@ impl Desktops {
         }
     }
 
-    /// Moves a desktop to `to` from wherever it is, cutting its streams. A desktop that may not go there
-    /// is returned unchanged.
-    pub(super) async fn move_to<'a>(
+    /// Moves a desktop to `to` from wherever it is, cutting its streams. A desktop that may not go there,
+    /// or was used meanwhile if the change minds, is returned unchanged.
+    pub(super) async fn move_to(
         &self,
         id: DesktopId,
         to: State,
-        change: impl Fn() -> RowChange<'a>,
+        change: RowChange<'_>,
     ) -> Result<Desktop, DesktopError> {
         let database = &self.inner.parts.database;
         for _ in 0..ATTEMPTS {
@@ -170,13 +207,10 @@ impl Desktops {
                 .find_desktop(id)
                 .await?
                 .ok_or(DesktopError::NotFound)?;
-            if !desktop.status.may_become(to) {
+            if !desktop.status.may_become(to) || change.is_defeated_by(&desktop) {
                 return Ok(desktop);
             }
-            if database
-                .transition(id, desktop.status, to, change())
-                .await?
-            {
+            if database.transition(id, desktop.status, to, change).await? {
                 if let Some(seen) = self.inner.directory.remove(id) {
                     database.touch_desktops(&[seen]).await?;
                 }

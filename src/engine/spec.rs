@@ -160,6 +160,8 @@ mod tests {
             stopped_at: None,
             last_accessed: None,
             last_input: None,
+            last_used: None,
+            extensions: 0,
         };
         let place = |reach| Place {
             instance: "school",

@@ -12,7 +12,8 @@ use crate::authn::origin::CSRF_HEADER;
 use crate::authn::session::Session;
 use crate::authn::{Authenticated, AuthnError, Welcome};
 use crate::config::OnLogout;
-use crate::model::audit::{Action, Actor, Event, Object, Outcome, StopReason};
+use crate::model::audit::{Action, Actor, Event, Object, Outcome};
+use crate::model::reason::Reason;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{json as json_answer, redirect};
@@ -192,7 +193,7 @@ impl Gateway {
         {
             let (desktops, on_logout, by) = (self.desktops.clone(), self.on_logout, by.clone());
             self.tasks.spawn("logout", async move {
-                let (id, why) = (desktop.id, StopReason::Logout);
+                let (id, why) = (desktop.id, Reason::Logout);
                 let done = match on_logout {
                     OnLogout::Remove => desktops.remove(id, &by, why).await,
                     OnLogout::Stop | OnLogout::Keep => desktops.stop(id, &by, why).await,

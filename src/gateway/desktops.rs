@@ -70,7 +70,8 @@ impl Gateway {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, side, &request, error),
         };
-        let visit = side != Side::Both && pages::is_visit(context, &request);
+        let opens = pages::is_visit(context, &request);
+        let visit = side != Side::Both && opens;
         match (
             authz::authorize_desktop(&self.desktops, &who.principal, id).await,
             side,
@@ -93,6 +94,9 @@ impl Gateway {
             }
             (Ok(Access::Granted(_)), Side::Portal) => Err(HttpError::DesktopOrigin),
             (Ok(Access::Granted(grant)), _) => {
+                if opens {
+                    self.desktops.opened(grant.desktop());
+                }
                 match pages::entry(&grant, context, rest, &request) {
                     Some(to) => Ok(redirect(StatusCode::FOUND, &to)),
                     None => Ok(self.proxy.forward(grant, context, rest, request).await?),

@@ -17,9 +17,10 @@ use crate::model::desktop::{Desktop, State};
 use crate::model::template::Template;
 use crate::model::user::User;
 use crate::portal::{self, Card, CardDesktop, Home, SignIn, Waiting};
+use crate::request::lang::Lang;
 use crate::request::{Request, RequestContext, Response, body};
 use crate::respond::error::HttpError;
-use crate::respond::{content, html, json as json_answer};
+use crate::respond::{content, html, json as json_answer, reason};
 
 /// What a fetch is for (Fetch Metadata); no script can forge it.
 const FETCH_DEST: &str = "sec-fetch-dest";
@@ -133,7 +134,7 @@ impl Gateway {
         // A desktop's script could fetch this page, but it cannot navigate to it and read it.
         let token =
             is_document(request).then(|| self.authenticator.origin().csrf_token(&session.hash));
-        let cards = cards(&self.desktops, user).await?;
+        let cards = cards(&self.desktops, user, context.lang).await?;
         let page = Home {
             lang: context.lang,
             user_name: user.identity.display_name(),
@@ -158,12 +159,13 @@ impl Gateway {
             .desktops
             .template(&desktop.template)
             .map_or(desktop.template.as_str(), |t| t.title.as_str());
+        let reason = reason_of(desktop, context.lang);
         let page = Waiting {
             lang: context.lang,
             desktop_id: &desktop.id.to_string(),
             title,
             status: desktop.status.as_str(),
-            reason: desktop.status_reason.as_deref(),
+            reason: reason.as_deref(),
         };
         let mut response = html(StatusCode::SERVICE_UNAVAILABLE, portal::waiting(&page));
         response
@@ -173,7 +175,12 @@ impl Gateway {
     }
 }
 
-async fn cards(desktops: &Desktops, user: &User) -> Result<Vec<Card>, HttpError> {
+fn reason_of(desktop: &Desktop, lang: Lang) -> Option<String> {
+    let word = desktop.status_reason.as_deref()?;
+    Some(reason::sentence(word, lang).into_owned())
+}
+
+async fn cards(desktops: &Desktops, user: &User, lang: Lang) -> Result<Vec<Card>, HttpError> {
     let rows = desktops.list(user).await?;
     let mut templates: Vec<&Template> = desktops
         .templates_for(user)
@@ -189,11 +196,11 @@ async fn cards(desktops: &Desktops, user: &User) -> Result<Vec<Card>, HttpError>
     }
     Ok(templates
         .into_iter()
-        .map(|template| card(template, &rows))
+        .map(|template| card(template, &rows, lang))
         .collect())
 }
 
-fn card(template: &Template, rows: &[Desktop]) -> Card {
+fn card(template: &Template, rows: &[Desktop], lang: Lang) -> Card {
     let of_template = || rows.iter().filter(|row| row.template == template.id);
     let row = of_template()
         .find(|row| row.status.is_live())
@@ -206,10 +213,7 @@ fn card(template: &Template, rows: &[Desktop]) -> Card {
         desktop: row.map(|row| CardDesktop {
             id: row.id.to_string(),
             status: row.status.as_str().to_owned(),
-            status_reason: row
-                .status_reason
-                .clone()
-                .filter(|_| row.status != State::Running),
+            status_reason: reason_of(row, lang).filter(|_| row.status != State::Running),
             url: format!("/desktop/{}/", row.id),
         }),
     }

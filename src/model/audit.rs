@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use super::id::{DesktopId, RequestId, SessionId, UserId};
 use super::user::User;
 
+/// Why a desktop is stopped.
+pub use super::reason::Reason as StopReason;
+
 /// Longest text that a stranger may have a say in, characters.
 const MAX_TEXT: usize = 200;
 
@@ -99,41 +102,6 @@ words! {
         Operator = "operator",
         /// A stranger.
         Anonymous = "anonymous",
-    }
-}
-
-words! {
-    /// Why a desktop is stopped.
-    StopReason {
-        /// Its user, or an admin, asked for it.
-        Asked = "asked",
-        /// Nobody used it for too long.
-        Idle = "idle",
-        /// It had lived for too long.
-        Lifetime = "lifetime",
-        /// Its user signed out.
-        Logout = "logout",
-        /// It was ended from inside.
-        EndedInside = "ended_inside",
-        /// An admin asked for it, and not its user.
-        Admin = "admin",
-        /// Its user was forgotten.
-        UserForgotten = "user_forgotten",
-    }
-}
-
-impl StopReason {
-    /// What the desktop's user reads, if there is something to say.
-    #[must_use]
-    pub const fn text(self) -> Option<&'static str> {
-        match self {
-            Self::Asked | Self::UserForgotten => None,
-            Self::Idle => Some("Nobody used the desktop for a while."),
-            Self::Lifetime => Some("The desktop had reached its longest lifetime."),
-            Self::Logout => Some("You signed out."),
-            Self::EndedInside => Some("The desktop was ended from inside."),
-            Self::Admin => Some("An administrator stopped the desktop."),
-        }
     }
 }
 

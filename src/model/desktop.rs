@@ -70,6 +70,12 @@ impl State {
         !matches!(self, Self::Stopped | Self::Error)
     }
 
+    /// The desktop has answered and its container is there: requests may be meant for it.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
     /// A start is under way.
     #[must_use]
     pub const fn is_launching(self) -> bool {
@@ -111,7 +117,7 @@ pub struct Desktop {
     pub template: String,
     /// Where it is in its life.
     pub status: State,
-    /// Why it is there, in words for its user.
+    /// Why it is there: the word of a [`Reason`](super::reason::Reason), a sentence in rows of earlier versions.
     pub status_reason: Option<String>,
     /// The port on the host that leads to it; none where nothing is published.
     pub host_port: Option<u16>,
@@ -127,6 +133,11 @@ pub struct Desktop {
     pub last_accessed: Option<Timestamp>,
     /// Last key, pointer or clipboard input of a person.
     pub last_input: Option<Timestamp>,
+    /// Last sign of a person, which idleness is counted from: input, a page that they opened, a wish to stay;
+    /// for a stream that cannot be followed, its traffic.
+    pub last_used: Option<Timestamp>,
+    /// How often its lifetime was extended.
+    pub extensions: u32,
 }
 
 /// What happened at a desktop since the database last heard of it.
@@ -138,6 +149,8 @@ pub struct Activity {
     pub accessed: Timestamp,
     /// Last input of a person, if there ever was one.
     pub input: Option<Timestamp>,
+    /// Last sign of a person, if there was a new one.
+    pub used: Option<Timestamp>,
 }
 
 #[cfg(test)]

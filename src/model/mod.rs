@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cidr;
 pub mod desktop;
 pub mod id;
+pub mod reason;
 pub mod template;
 pub mod time;
 pub mod user;

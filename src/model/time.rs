@@ -34,6 +34,13 @@ impl Timestamp {
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span_millis(span)))
     }
+
+    /// How much later this is than `earlier`; nothing if it is not later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    }
 }
 
 fn span_millis(span: Duration) -> i64 {

@@ -86,6 +86,9 @@ impl Watch<'_> {
         let now = self.clock.timestamp();
         if self.input.scan(bytes) {
             self.grant.input(now);
+        } else if self.input.is_lost() {
+            // Another protocol than RFB, or an unknown dialect: better kept too long than lost.
+            self.grant.used(now);
         } else {
             self.grant.touch(now);
         }

@@ -1,9 +1,11 @@
 //! How an outcome looks on the wire: [`error`] holds the one table from errors to status, code and
-//! text, [`problem`] writes it as RFC 9457 JSON or as a page, [`security`] adds our own headers.
+//! text, [`problem`] writes it as RFC 9457 JSON or as a page, [`security`] adds our own headers,
+//! [`reason`] has the words for why a desktop ended.
 
 pub mod error;
 pub mod page;
 pub mod problem;
+pub mod reason;
 pub mod security;
 
 use hyper::StatusCode;

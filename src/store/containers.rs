@@ -9,7 +9,8 @@ use crate::model::id::{DesktopId, UserId};
 use crate::model::time::Timestamp;
 
 const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
-    status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input";
+    status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
+    last_used, extensions";
 
 const LIVE: &str = "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
 
@@ -25,9 +26,9 @@ pub enum Inserted {
 }
 
 /// A change to a desktop's row. `None` leaves a column as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Change<'a> {
-    /// Why, in words for the user; cleared when `None`.
+    /// Why: the word of a reason; cleared when `None`.
     pub reason: Option<&'a str>,
     /// The engine's id of the container.
     pub container_id: Option<&'a str>,
@@ -35,6 +36,24 @@ pub struct Change<'a> {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub stopped_at: Option<Timestamp>,
+    /// Only if no person has used it later than this.
+    pub unless_used_after: Option<Timestamp>,
+    /// Only if it was not extended more often than this.
+    pub unless_extended_beyond: Option<u32>,
+}
+
+impl Change<'_> {
+    /// Whether a desktop has been used or extended since the change was decided, so that it is not made.
+    #[must_use]
+    pub fn is_defeated_by(&self, desktop: &Desktop) -> bool {
+        let used = self
+            .unless_used_after
+            .is_some_and(|seen| desktop.last_used > Some(seen));
+        let extended = self
+            .unless_extended_beyond
+            .is_some_and(|seen| desktop.extensions > seen);
+        used || extended
+    }
 }
 
 macro_rules! select {
@@ -163,7 +182,8 @@ impl Database {
         })
     }
 
-    /// Moves a desktop from one state to another. `false` when it was not in `from` any more.
+    /// Moves a desktop from one state to another. `false` when it was not in `from` any more, or was used
+    /// or extended meanwhile and the change minds.
     ///
     /// # Errors
     /// Only database failures: a desktop that was elsewhere already is `false`, not an error.
@@ -181,7 +201,9 @@ impl Database {
                      container_id = COALESCE($3, container_id),
                      started_at = COALESCE($4, started_at),
                      stopped_at = COALESCE($5, stopped_at)
-                 WHERE id = $6 AND status = $7",
+                 WHERE id = $6 AND status = $7
+                     AND ($8 IS NULL OR last_used IS NULL OR last_used <= $8)
+                     AND ($9 IS NULL OR extensions <= $9)",
             )
             .bind(to.as_str())
             .bind(change.reason)
@@ -190,6 +212,8 @@ impl Database {
             .bind(change.stopped_at.map(Timestamp::millis))
             .bind(id.to_string())
             .bind(from.as_str())
+            .bind(change.unless_used_after.map(Timestamp::millis))
+            .bind(change.unless_extended_beyond.map(i64::from))
             .execute(pool)
             .await?;
             Ok(done.rows_affected() == 1)
@@ -213,25 +237,34 @@ impl Database {
         }
     }
 
-    /// Moves `last_accessed` and `last_input` forward for many desktops in one transaction.
-    pub async fn touch_desktops(&self, seen: &[Activity]) -> Result<(), StoreError> {
+    /// Moves `last_accessed`, `last_input` and `last_used` forward for many desktops in one transaction.
+    /// Returns those that are paused although a person has used them.
+    pub async fn touch_desktops(&self, seen: &[Activity]) -> Result<Vec<DesktopId>, StoreError> {
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
+            let mut paused = Vec::new();
             for activity in seen {
-                sqlx::query(
+                let row = sqlx::query(
                     "UPDATE containers SET
                          last_accessed = CASE WHEN last_accessed > $1 THEN last_accessed ELSE $1 END,
-                         last_input = CASE WHEN last_input > $2 OR $2 IS NULL THEN last_input ELSE $2 END
-                     WHERE id = $3",
+                         last_input = CASE WHEN last_input > $2 OR $2 IS NULL THEN last_input ELSE $2 END,
+                         last_used = CASE WHEN last_used > $3 OR $3 IS NULL THEN last_used ELSE $3 END
+                     WHERE id = $4 RETURNING status",
                 )
                 .bind(activity.accessed.millis())
                 .bind(activity.input.map(Timestamp::millis))
+                .bind(activity.used.map(Timestamp::millis))
                 .bind(activity.desktop.to_string())
-                .execute(&mut *transaction)
+                .fetch_optional(&mut *transaction)
                 .await?;
+                let status: Option<String> = row.map(|row| row.try_get("status")).transpose()?;
+                let paused_row = status.as_deref() == Some(State::Paused.as_str());
+                if paused_row && activity.used.is_some() {
+                    paused.push(activity.desktop);
+                }
             }
             transaction.commit().await?;
-            Ok(())
+            Ok(paused)
         })
     }
 
@@ -283,7 +316,13 @@ fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
         stopped_at: time("stopped_at")?,
         last_accessed: time("last_accessed")?,
         last_input: time("last_input")?,
+        last_used: time("last_used")?,
+        extensions: count_from((row.number)("extensions")?.unwrap_or_default())?,
     })
+}
+
+fn count_from(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| StoreError::Corrupt(format!("count {number}")))
 }
 
 fn port_from(number: i64) -> Result<u16, StoreError> {

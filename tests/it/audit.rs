@@ -102,7 +102,7 @@ async fn what_happens_by_itself_is_told_as_well() {
     let entries = log_of(&gateway, 2).await;
     assert_eq!(
         words(&entries),
-        ["start success -", "desktop_failed failure ended"]
+        ["start success -", "desktop_failed failure disappeared"]
     );
     assert_eq!(entries[1].actor_kind, "system");
     assert_eq!(entries[1].subject_id, entries[0].subject_id);

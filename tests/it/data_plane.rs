@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper::{Method, Request, StatusCode};
@@ -19,10 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::browser::{Browser, HOST, ORIGIN};
 use crate::support::fake_desktop::GREETING;
-use crate::support::gateway::{PATIENCE, TestGateway, eventually};
+use crate::support::gateway::{TestGateway, eventually};
 use crate::support::h2::{H2, connect_h2, connect_websocket, start_over_h2, with_tls};
-
-type Socket<S> = WebSocketStream<S>;
+use crate::support::socket::{Socket, close_code, next, open_h1};
 
 /// Opens a WebSocket inside an HTTP/2 connection (RFC 8441); `Err` is what was answered instead.
 async fn open_h2(
@@ -32,51 +31,6 @@ async fn open_h2(
 ) -> Result<Socket<TokioIo<hyper::upgrade::Upgraded>>, StatusCode> {
     let stream = connect_websocket(h2, path, who).await?;
     Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
-}
-
-async fn open_h1(gateway: &TestGateway, path: &str, session: &str) -> Socket<TcpStream> {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-
-    let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
-    for (name, value) in [
-        ("origin", ORIGIN.to_owned()),
-        ("sec-websocket-protocol", "binary".to_owned()),
-        ("cookie", format!("__Host-Http-session={session}")),
-    ] {
-        request.headers_mut().insert(name, value.parse().unwrap());
-    }
-    let socket = TcpStream::connect(gateway.addr).await.unwrap();
-    tokio_tungstenite::client_async(request, socket)
-        .await
-        .expect("it opens")
-        .0
-}
-
-async fn next<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    socket: &mut Socket<S>,
-) -> Option<Message> {
-    tokio::time::timeout(PATIENCE, socket.next())
-        .await
-        .expect("in time")?
-        .ok()
-}
-
-/// The close code that comes next, within a second.
-async fn close_code<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    socket: &mut Socket<S>,
-) -> Option<CloseCode> {
-    let closed = async {
-        loop {
-            match socket.next().await {
-                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return None,
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(1), closed)
-        .await
-        .expect("within a second")
 }
 
 /// The program of a session, and the path of a running desktop's WebSocket.

@@ -14,9 +14,10 @@ use deskgate::desktop::readiness;
 use deskgate::desktop::upstream::Dialer;
 use deskgate::engine::docker::DockerEngine;
 use deskgate::engine::{ContainerState, Engine, EngineError};
-use deskgate::model::audit::{Actor, StopReason};
+use deskgate::model::audit::Actor;
 use deskgate::model::desktop::State;
 use deskgate::model::id::RequestId;
+use deskgate::model::reason::Reason;
 use deskgate::model::user::{Identity, Role, User};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -166,7 +167,7 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
     }
 
     let stopped = desktops
-        .stop(desktop.id, &tester(), StopReason::Asked)
+        .stop(desktop.id, &tester(), Reason::Asked)
         .await
         .unwrap();
     assert_eq!(stopped.status, State::Stopped);
@@ -179,7 +180,7 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
         .unwrap();
     assert_eq!(container.state, ContainerState::Exited);
     desktops
-        .remove(desktop.id, &tester(), StopReason::Asked)
+        .remove(desktop.id, &tester(), Reason::Asked)
         .await
         .unwrap();
     assert!(

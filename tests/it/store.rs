@@ -50,6 +50,8 @@ fn desktop(user: &User, template: &str, port: u16) -> Desktop {
         stopped_at: None,
         last_accessed: None,
         last_input: None,
+        last_used: None,
+        extensions: 0,
     }
 }
 
@@ -189,6 +191,7 @@ async fn lifecycle(db: &Database, one: &Desktop) {
         desktop: one.id,
         accessed: at(accessed),
         input,
+        used: input,
     };
     db.touch_desktops(&[seen(3000, Some(at(2900))), seen(2500, Some(at(2400)))])
         .await
@@ -196,10 +199,22 @@ async fn lifecycle(db: &Database, one: &Desktop) {
     db.touch_desktops(&[seen(2500, None)]).await.unwrap();
     let touched = db.find_desktop(one.id).await.unwrap().unwrap();
     assert_eq!(
-        (touched.last_accessed, touched.last_input),
-        (Some(at(3000)), Some(at(2900))),
-        "neither goes back"
+        (touched.last_accessed, touched.last_input, touched.last_used),
+        (Some(at(3000)), Some(at(2900)), Some(at(2900))),
+        "none goes back"
     );
+    for (used, extended) in [(Some(at(2899)), None), (None, Some(0))] {
+        let change = Change {
+            unless_used_after: used,
+            unless_extended_beyond: extended,
+            ..Change::default()
+        };
+        assert_eq!(change.is_defeated_by(&touched), used.is_some());
+        if used.is_some() {
+            let moved = db.transition(one.id, State::Creating, State::Stopping, change);
+            assert!(!moved.await.unwrap(), "newer input defeats an idle stop");
+        }
+    }
     let change = Change {
         reason: Some("why"),
         stopped_at: Some(at(4000)),

@@ -9,10 +9,11 @@ use std::time::Duration;
 use deskgate::app::{App, Core};
 use deskgate::authn::session::Sessions;
 use deskgate::authn::token::SessionSecret;
-use deskgate::clock::{Clock, SystemClock};
+use deskgate::clock::Clock;
 use deskgate::config::Config;
 use deskgate::config::raw::Raw;
 use deskgate::demo::provider::{ClientRegistration, Provider};
+use deskgate::desktop::Desktops;
 use deskgate::model::user::{Identity, Role};
 use deskgate::store::Database;
 use deskgate::tasks::Tasks;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::browser::{Browser, ORIGIN};
 use super::fake_desktop::FakeDesktop;
 use super::fake_engine::FakeEngine;
+use super::manual_clock::ManualClock;
 
 /// How long anything in a test may take that should take milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +34,10 @@ pub struct TestGateway {
     pub addr: SocketAddr,
     pub engine: Arc<FakeEngine>,
     pub config: Config,
+    /// The time that it goes by.
+    pub clock: Arc<ManualClock>,
+    /// What it does by itself can be asked for here.
+    pub desktops: Desktops,
     data: Arc<TempDir>,
     settings: Vec<(String, String)>,
     stop: CancellationToken,
@@ -54,24 +60,31 @@ impl TestGateway {
     /// With further settings.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = Arc::new(TempDir::new().expect("a directory"));
-        Self::start_in(data, Arc::default(), settings).await
+        Self::start_in(data, Arc::default(), Arc::default(), settings).await
+    }
+
+    /// Another gateway on the same database, engine and clock, with the same settings.
+    pub async fn another(&self) -> Self {
+        let settings = self.settings.iter();
+        let settings: Vec<_> = settings.map(|(key, value)| (&**key, &**value)).collect();
+        let (data, engine) = (self.data.clone(), self.engine.clone());
+        Self::start_in(data, engine, self.clock.clone(), &settings).await
     }
 
     /// Stops this gateway without a goodbye, as a kill would, and starts another one on its database.
     pub async fn killed_and_started_again(mut self) -> Self {
         self.tasks.hard().cancel();
         self.running.shutdown().await;
-        let settings = self.settings.iter();
-        let settings: Vec<_> = settings.map(|(key, value)| (&**key, &**value)).collect();
-        Self::start_in(self.data.clone(), self.engine.clone(), &settings).await
+        self.another().await
     }
 
     async fn start_in(
         data: Arc<TempDir>,
         engine: Arc<FakeEngine>,
+        manual: Arc<ManualClock>,
         settings: &[(&str, &str)],
     ) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = manual.clone();
         let beside = Tasks::new();
         let client = ClientRegistration {
             client_id: "test".into(),
@@ -115,6 +128,7 @@ impl TestGateway {
         let core = Core::with_engine(&config, clock.clone(), engine.clone())
             .await
             .expect("a core");
+        let desktops = core.desktops.clone();
         let app = App::on(core, config.clone(), clock).expect("an app");
         let addr = app.local_addr().expect("an address");
         let tasks = app.tasks().clone();
@@ -125,6 +139,8 @@ impl TestGateway {
             addr,
             engine,
             config,
+            clock: manual,
+            desktops,
             data,
             settings: settings
                 .iter()
@@ -152,7 +168,7 @@ impl TestGateway {
 
     /// A session of somebody with this name, without the way through the provider.
     pub async fn session(&self, name: &str) -> String {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = self.clock.clone();
         let database = Database::connect(&self.config.database)
             .await
             .expect("the database");

@@ -12,3 +12,5 @@ pub mod fake_desktop_wire;
 pub mod fake_engine;
 pub mod gateway;
 pub mod h2;
+pub mod manual_clock;
+pub mod socket;

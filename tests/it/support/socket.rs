@@ -1,0 +1,86 @@
+//! A desktop's WebSocket as a browser opens it, and what a client says in it (RFC 6143).
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::browser::{HOST, ORIGIN};
+use super::gateway::{PATIENCE, TestGateway};
+
+pub type Socket<S> = WebSocketStream<S>;
+
+/// The first words of a client: version, no security, shared, one of `KasmVNC`'s encodings.
+const OPENING: [&[u8]; 3] = [
+    b"RFB 003.008\n",
+    &[1, 1],
+    &[2, 0, 0, 1, 0xff, 0xff, 0xfb, 0xfe],
+];
+/// A key that goes down.
+pub const KEY: &[u8] = &[4, 1, 0, 0, 0, 0, 0, 0x61];
+/// A request for the picture, which clients send by themselves.
+pub const UPDATE: &[u8] = &[3, 0, 0, 0, 0, 0, 0, 10, 0, 10];
+
+pub async fn open_h1(gateway: &TestGateway, path: &str, session: &str) -> Socket<TcpStream> {
+    let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
+    for (name, value) in [
+        ("origin", ORIGIN.to_owned()),
+        ("sec-websocket-protocol", "binary".to_owned()),
+        ("cookie", format!("__Host-Http-session={session}")),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let socket = TcpStream::connect(gateway.addr).await.unwrap();
+    tokio_tungstenite::client_async(request, socket)
+        .await
+        .expect("it opens")
+        .0
+}
+
+/// The same, as far as a VNC client is when it shows the picture.
+pub async fn open_vnc(gateway: &TestGateway, id: &str, session: &str) -> Socket<TcpStream> {
+    let path = format!("/desktop/{id}/websockify");
+    let mut socket = open_h1(gateway, &path, session).await;
+    assert!(next(&mut socket).await.is_some(), "the greeting");
+    for words in OPENING {
+        say(&mut socket, words).await;
+    }
+    socket
+}
+
+/// Sends a message and waits until the desktop's echo is back.
+pub async fn say(socket: &mut Socket<TcpStream>, bytes: &[u8]) {
+    socket.send(Message::binary(bytes.to_vec())).await.unwrap();
+    assert_eq!(next(socket).await, Some(Message::binary(bytes.to_vec())));
+}
+
+pub async fn next<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
+) -> Option<Message> {
+    tokio::time::timeout(PATIENCE, socket.next())
+        .await
+        .expect("in time")?
+        .ok()
+}
+
+/// The close code that comes next, within a second.
+pub async fn close_code<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
+) -> Option<CloseCode> {
+    let closed = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), closed)
+        .await
+        .expect("within a second")
+}
