@@ -14,6 +14,7 @@ use super::extract::{Caller, JsonBody, Which, WhichQuery};
 use super::view::{ContainerView, TemplateView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
+use crate::authz::policy::Action;
 use crate::model::desktop::Desktop;
 use crate::model::reason::Reason;
 use crate::telemetry::ErrorChain;
@@ -85,7 +86,9 @@ pub(super) async fn status(
     viewer: Viewer,
     WhichQuery(which): WhichQuery,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, who.user()).await?;
+    let desktop = which
+        .find(&state.desktops, who.user(), Action::SeeState)
+        .await?;
     let (desktop, engine_status) = match state.desktops.refresh(desktop.clone()).await {
         Ok((desktop, status)) => (desktop, status),
         Err(error) => {
@@ -107,7 +110,9 @@ pub(super) async fn stop(
     viewer: Viewer,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, who.user()).await?;
+    let desktop = which
+        .find(&state.desktops, who.user(), Action::Stop)
+        .await?;
     let desktop = state
         .desktops
         .stop(desktop.id, &actor, Reason::Asked)
@@ -124,7 +129,9 @@ pub(super) async fn remove(
     viewer: Viewer,
     JsonBody(which): JsonBody<Which>,
 ) -> Result<Response, ApiError> {
-    let desktop = which.find(&state.desktops, who.user()).await?;
+    let desktop = which
+        .find(&state.desktops, who.user(), Action::Remove)
+        .await?;
     let desktop = state
         .desktops
         .remove(desktop.id, &actor, Reason::Asked)

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ApiError;
 use crate::authn::{Authenticated, AuthnError};
+use crate::authz::policy::Action;
 use crate::authz::{self, AuthzError};
 use crate::desktop::Desktops;
 use crate::model::audit::Actor;
@@ -90,11 +91,16 @@ impl<S: Sync> FromRequestParts<S> for WhichQuery {
 }
 
 impl Which {
-    /// The caller's own desktop that is meant.
-    pub async fn find(&self, desktops: &Desktops, user: &User) -> Result<Desktop, HttpError> {
+    /// The caller's own desktop that is meant, to do `action` to it.
+    pub async fn find(
+        &self,
+        desktops: &Desktops,
+        user: &User,
+        action: Action,
+    ) -> Result<Desktop, HttpError> {
         if let Some(id) = &self.id {
             let id = id.parse().map_err(|_| AuthzError::NotFound)?;
-            return Ok(authz::authorize_control(desktops, user, id).await?);
+            return Ok(authz::authorize_own(desktops, user, (id, action)).await?);
         }
         let latest = desktops.latest(user, self.template.as_deref()).await?;
         Ok(latest.ok_or(AuthzError::NotFound)?)

@@ -1,13 +1,14 @@
-//! What may they do: one pure table ([`policy`]) and the proof ([`grant`]) without which no byte
-//! reaches a desktop.
+//! What may they do: one pure table ([`policy`]), the proof ([`grant`]) without which no byte reaches a
+//! desktop, and the one without which nobody administers anything ([`admin`]).
 
+pub mod admin;
 pub mod grant;
 pub mod policy;
 
 use crate::authn::principal::Principal;
 use crate::desktop::{DesktopError, Desktops, Found};
 use crate::model::desktop::Desktop;
-use crate::model::id::DesktopId;
+use crate::model::id::{DesktopId, UserId};
 use crate::model::user::User;
 use grant::DesktopGrant;
 use policy::{Action, Relation};
@@ -18,6 +19,9 @@ pub enum AuthzError {
     /// There is no such desktop, or it is somebody else's: a stranger cannot tell which.
     #[error("there is no such desktop for this user")]
     NotFound,
+    /// It takes another role. Nothing about the thing itself was looked at.
+    #[error("the user's role does not allow it")]
+    WrongRole,
     /// The look-up failed.
     #[error(transparent)]
     Desktop(#[from] DesktopError),
@@ -47,11 +51,7 @@ pub async fn authorize_desktop(
         Found::NotRunning(desktop) => desktop.user_id,
     };
     let user = principal.user();
-    if !policy::allows(
-        user.identity.role,
-        Relation::between(user.id, owner),
-        Action::Use,
-    ) {
+    if !policy::allows(user.identity.role, by_id(user, owner), Action::Use) {
         return Err(AuthzError::NotFound);
     }
     Ok(match found {
@@ -60,17 +60,27 @@ pub async fn authorize_desktop(
     })
 }
 
-/// The desktop `id` if `user` may start, stop and remove it.
-pub async fn authorize_control(
+/// The desktop `id` if it is the user's own, and they may do `action` to it. What an admin may do to other
+/// people's desktops they ask for as an admin ([`admin`]), and not by the way.
+pub async fn authorize_own(
     desktops: &Desktops,
     user: &User,
-    id: DesktopId,
+    (id, action): (DesktopId, Action),
 ) -> Result<Desktop, AuthzError> {
     let desktop = desktops.get(id).await?.ok_or(AuthzError::NotFound)?;
-    let relation = Relation::between(user.id, desktop.user_id);
-    if policy::allows(user.identity.role, relation, Action::Control) {
+    let relation = by_id(user, desktop.user_id);
+    if relation == Relation::Own && policy::allows(user.identity.role, relation, action) {
         Ok(desktop)
     } else {
         Err(AuthzError::NotFound)
+    }
+}
+
+/// The relation where classes make no difference: nothing is read for it.
+fn by_id(user: &User, owner: UserId) -> Relation {
+    if user.id == owner {
+        Relation::Own
+    } else {
+        Relation::Foreign
     }
 }

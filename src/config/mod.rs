@@ -37,6 +37,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Templates, limits, lifetimes.
     pub desktops: DesktopConfig,
+    /// Groups that make their students their teachers' pupils: names, or beginnings that end in `*`.
+    pub teacher_groups: Vec<String>,
     /// How long entries of the audit log are kept; unset: for ever.
     pub audit_retention: Option<Duration>,
     /// The key everything secret is derived from.

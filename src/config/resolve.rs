@@ -26,6 +26,7 @@ impl Config {
             sessions: reader.sessions(),
             engine: reader.engine(),
             desktops: reader.desktops(),
+            teacher_groups: reader.teacher_groups(),
             audit_retention: reader.audit_retention(),
             secret_key: reader.secret_key(),
             without_effect: WITHOUT_EFFECT

@@ -133,6 +133,11 @@ pub const SETTINGS: &[Setting] = &[
         "Group or role names that make a teacher, comma-separated",
     ),
     plain(
+        "TEACHER_GROUPS",
+        None,
+        "Groups that are classes, comma-separated: names, or beginnings as klasse.*; none: teachers have no pupils",
+    ),
+    plain(
         "DOCKER_HOST",
         Some("unix:///var/run/docker.sock"),
         "unix:// or tcp:// address of the Docker engine",
@@ -231,6 +236,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that are read and checked by a later version; setting one is said in the log.
 pub const WITHOUT_EFFECT: &[&str] = &[
+    "TEACHER_GROUPS",
     "IDENTITY_RECHECK",
     "DESKTOP_IDLE_PAUSE",
     "START_RATE",

@@ -129,6 +129,11 @@ impl HttpError {
         match self {
             Self::Authn(error) => authn(error),
             Self::Authz(AuthzError::NotFound) | Self::NotFound => Row::not_found(),
+            Self::Authz(AuthzError::WrongRole) => Row::new(
+                StatusCode::FORBIDDEN,
+                "wrong_role",
+                "Your role does not allow this.",
+            ),
             Self::Authz(AuthzError::Desktop(error)) | Self::Desktop(error) => desktop(error),
             Self::Proxy(error) => proxy(error),
             Self::Login(error) => login(error),

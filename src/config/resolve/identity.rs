@@ -49,6 +49,20 @@ impl Reader {
         }
     }
 
+    /// A `*` alone would make every pupil everybody's.
+    pub(super) fn teacher_groups(&mut self) -> Vec<String> {
+        let expected = "names of groups, or what they begin with and a * behind it (klasse.*), comma-separated";
+        let fits = |name: &String| {
+            let beginning = name.strip_suffix('*').unwrap_or(name);
+            !beginning.is_empty() && !beginning.contains('*')
+        };
+        let names = self.parsed("TEACHER_GROUPS", expected, |text| {
+            let names = parse::names(text);
+            names.iter().all(fits).then_some(names)
+        });
+        names.unwrap_or_default()
+    }
+
     pub(super) fn sessions(&mut self) -> SessionConfig {
         let on_logout = self.parsed(
             "DESKTOP_ON_LOGOUT",

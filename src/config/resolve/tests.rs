@@ -64,6 +64,20 @@ fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
 }
 
 #[test]
+fn a_class_is_named_and_never_everything() {
+    let with = |said: &'static str| {
+        let mut pairs = GOOD.to_vec();
+        pairs.push(("TEACHER_GROUPS", said));
+        resolve(&pairs).map(|config| config.teacher_groups)
+    };
+    let said = with("klasse.*, AG Robotik").expect("resolves");
+    assert_eq!(said, ["klasse.*", "AG Robotik"]);
+    for wrong in ["*", "klasse.*, *", "*.8a", "kl*sse", "klasse.**"] {
+        assert!(with(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_audit_log_is_kept_for_a_time_or_for_ever() {
     let with = |said: Option<&'static str>| {
         let mut pairs = GOOD.to_vec();
