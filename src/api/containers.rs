@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::extract::{Caller, JsonBody, Which, WhichQuery};
-use super::view::{ContainerView, TemplateView, Viewer};
+use super::view::{ContainerView, QueueView, TemplateView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::authz::policy::Action;
@@ -60,7 +60,12 @@ pub(super) async fn start(
         StatusCode::OK
     };
     let url = url(&state, &desktop);
-    let value = json!({ "container": viewer.show(&desktop), "url": url });
+    let queue = state.desktops.queue_place(&desktop).await?;
+    let value = json!({
+        "container": viewer.show(&desktop),
+        "url": url,
+        "queue": queue.map(QueueView::from),
+    });
     let mut response = answer(status, value);
     if let Ok(location) = url.parse() {
         response.headers_mut().insert(LOCATION, location);
@@ -96,9 +101,11 @@ pub(super) async fn status(
             (desktop, "unknown")
         }
     };
+    let queue = state.desktops.queue_place(&desktop).await?;
     let value = json!({
         "container": viewer.show(&desktop),
         "url": url(&state, &desktop),
+        "queue": queue.map(QueueView::from),
         "engine_status": engine_status,
     });
     Ok(answer(StatusCode::OK, value))

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
-use super::view::Viewer;
+use super::view::{QueueView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::desktop::{Change, DesktopError};
@@ -90,17 +90,19 @@ async fn tell(
     let user = who.user();
     let mut changes = state.desktops.changes();
     for desktop in state.desktops.list(user).await? {
-        socket.send(message(&Change::To(desktop), viewer)).await?;
+        socket
+            .send(message(state, &Change::To(desktop), viewer).await?)
+            .await?;
     }
     loop {
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(change) if change.desktop().user_id == user.id => socket.send(message(&change, viewer)).await?,
+                Ok(change) if change.desktop().user_id == user.id => socket.send(message(state, &change, viewer).await?).await?,
                 Ok(_) => {}
                 // Too slow to hear all of it: tell how everything is now.
                 Err(RecvError::Lagged(_)) => {
                     for desktop in state.desktops.list(user).await? {
-                        socket.send(message(&Change::To(desktop), viewer)).await?;
+                        socket.send(message(state, &Change::To(desktop), viewer).await?).await?;
                     }
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -114,13 +116,21 @@ async fn tell(
     }
 }
 
-fn message(change: &Change, viewer: &Viewer) -> Message {
-    let kind = match change {
-        Change::To(_) => "container",
-        Change::Removed(_) => "removed",
+async fn message(
+    state: &ApiState,
+    change: &Change,
+    viewer: &Viewer,
+) -> Result<Message, DesktopError> {
+    let desktop = change.desktop();
+    let container = viewer.show(desktop);
+    let value = match change {
+        Change::To(_) => {
+            let queue = state.desktops.queue_place(desktop).await?;
+            json!({ "type": "container", "container": container, "queue": queue.map(QueueView::from) })
+        }
+        Change::Removed(_) => json!({ "type": "removed", "container": container }),
     };
-    let container = viewer.show(change.desktop());
-    Message::text(json!({ "type": kind, "container": container }).to_string())
+    Ok(Message::text(value.to_string()))
 }
 
 /// Why the telling ended.

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use super::{ApiError, ApiState};
+use crate::desktop::QueuePlace;
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::reason::Reason;
@@ -84,6 +85,24 @@ const fn public_status(state: State) -> &'static str {
     match state {
         State::Starting => State::Creating.as_str(),
         other => other.as_str(),
+    }
+}
+
+/// `queue` beside a desktop that waits for its turn.
+#[derive(Debug, Serialize)]
+pub(super) struct QueueView {
+    /// 1: the next one.
+    position: usize,
+    /// Until its turn, as far as that can be told.
+    estimate_seconds: u64,
+}
+
+impl From<QueuePlace> for QueueView {
+    fn from(place: QueuePlace) -> Self {
+        Self {
+            position: place.position,
+            estimate_seconds: place.estimate.as_secs().max(1),
+        }
     }
 }
 

@@ -175,6 +175,14 @@ pub struct DesktopConfig {
     pub max_total: u32,
     /// Live desktops of one user.
     pub max_per_user: u32,
+    /// Starts that the engine works on at the same time.
+    pub parallel_starts: u32,
+    /// Starts that wait for their turn.
+    pub max_queued: u32,
+    /// Memory that all live containers may use together, bytes, if there is a limit.
+    pub max_memory: Option<u64>,
+    /// Memory of this machine below which nothing is started, bytes, if it is the engine's too.
+    pub min_free_memory: Option<u64>,
     /// Stop after this long without a sign of a person, if set.
     pub idle_stop: Option<Duration>,
     /// Stop this long after the start, if set.

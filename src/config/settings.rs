@@ -223,6 +223,26 @@ pub const SETTINGS: &[Setting] = &[
         Some("3"),
         "Live desktops of one user",
     ),
+    plain(
+        "PARALLEL_STARTS",
+        Some("4"),
+        "Starts that the engine works on at the same time",
+    ),
+    plain(
+        "MAX_QUEUED_STARTS",
+        Some("200"),
+        "Starts that wait for their turn; one more is refused",
+    ),
+    plain(
+        "MAX_DESKTOP_MEMORY",
+        None,
+        "Sum of the memory limits of all live desktops, such as 48g; unset: no limit",
+    ),
+    plain(
+        "MIN_FREE_MEMORY",
+        None,
+        "Memory of this machine below which nothing is started, or off; unset: 512m with a unix:// engine",
+    ),
     plain("START_RATE", Some("20/m"), "Starts of one user"),
     plain("LOGIN_RATE", Some("60/m"), "Logins from one address"),
     plain(

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::readiness::{self, Answer};
+use super::start::PORT_ATTEMPTS;
 use super::upstream::Upstream;
-use super::{DesktopError, Desktops, PORT_ATTEMPTS};
+use super::{DesktopError, Desktops};
 use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network_name};
 use crate::engine::{ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
@@ -105,12 +106,8 @@ impl Desktops {
             .template(&desktop.template)
             .ok_or(LaunchError::TemplateGone)?
             .clone();
-        let permit = self
-            .inner
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| LaunchError::Overtaken)?;
+        let turn = self.inner.queue.turn().await;
+        let turn = turn.ok_or(LaunchError::Overtaken)?;
         self.clear_ended(&desktop).await;
         self.step(
             &mut desktop,
@@ -119,6 +116,7 @@ impl Desktops {
             Change::default(),
         )
         .await?;
+        self.announce_queue().await;
         if desktop.status == State::Creating {
             let container = self.make_container(&mut desktop, &template).await?;
             let change = Change {
@@ -144,7 +142,7 @@ impl Desktops {
                 .start(&desktop.container_name)
                 .await?;
         }
-        drop(permit);
+        drop(turn);
         self.wait_ready(&desktop, &template).await?;
         let now = self.inner.parts.clock.timestamp();
         let change = Change {

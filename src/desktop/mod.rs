@@ -5,12 +5,15 @@ pub mod activity;
 mod ages;
 pub mod directory;
 mod launch;
+mod memory;
 pub mod password;
 mod ports;
+mod queue;
 pub mod readiness;
 pub mod reaper;
 pub mod reconcile;
 mod schedule;
+mod start;
 mod stop;
 pub mod upstream;
 
@@ -19,33 +22,30 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{DesktopConfig, Reach};
-use crate::engine::spec::{Place, container_name};
+use crate::engine::spec::Place;
 use crate::engine::{Engine, EngineError};
-use crate::model::audit::{Action, Actor, Event, Object};
+use crate::model::audit::{Event, Object};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::model::template::Template;
 use crate::model::user::User;
-use crate::store::containers::Inserted;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use ages::Ages;
 use directory::{Directory, Entry};
 use password::Passwords;
+pub use queue::QueuePlace;
+use queue::StartQueue;
 use upstream::{Dialer, Upstream};
 
-/// Starts that the engine works on at the same time; it is nearly serial, more would only wait inside it.
-const PARALLEL_STARTS: usize = 4;
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGE_BACKLOG: usize = 256;
-/// How many ports are proposed to the database before a start gives up.
-const PORT_ATTEMPTS: usize = 64;
 
 /// Why something could not be done with a desktop.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,12 @@ pub enum DesktopError {
     /// Every port of the range is taken.
     #[error("no port of the range is free")]
     NoPort,
+    /// As many starts are waiting as may.
+    #[error("{} starts are waiting already", .0.position)]
+    QueueFull(QueuePlace),
+    /// There is not enough memory for one more.
+    #[error("there is no memory for another desktop")]
+    NoMemory,
     /// There is no such desktop.
     #[error("there is no such desktop")]
     NotFound,
@@ -114,7 +120,7 @@ struct Inner {
     templates: Vec<Arc<Template>>,
     directory: Directory,
     dialer: Dialer,
-    slots: Semaphore,
+    queue: StartQueue,
     changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
@@ -166,7 +172,7 @@ impl Desktops {
                 templates,
                 directory: Directory::default(),
                 dialer: Dialer::new(),
-                slots: Semaphore::new(PARALLEL_STARTS),
+                queue: StartQueue::new(parts.config.parallel_starts),
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
                 ages: Mutex::default(),
@@ -207,139 +213,6 @@ impl Desktops {
     /// Whether the engine answers.
     pub async fn engine_ready(&self) -> Result<(), EngineError> {
         self.inner.parts.engine.ping().await
-    }
-
-    /// Starts a desktop of `template` (the user's first one if none is named) for `user`, or returns the
-    /// live one. The flag says whether it is new. The desktop comes up in the background.
-    ///
-    /// # Errors
-    /// The template is unknown or not for this user, a quota is used up, the last desktop is still stopping,
-    /// no port is free, or engine or database do not answer. In none of these cases is a row left behind.
-    pub async fn start(
-        &self,
-        user: &User,
-        by: &Actor,
-        template: Option<&str>,
-    ) -> Result<(Desktop, bool), DesktopError> {
-        let template = match template {
-            Some(id) => self.template(id).ok_or(DesktopError::UnknownTemplate)?,
-            None => self
-                .templates_for(user)
-                .next()
-                .ok_or(DesktopError::TemplateNotAllowed)?,
-        };
-        if !user.is_in_any(&template.groups) {
-            return Err(DesktopError::TemplateNotAllowed);
-        }
-        if let Some(live) = self.live(user, template).await? {
-            return Ok((live, false));
-        }
-        // A start that cannot succeed is refused before it leaves a row behind.
-        self.inner.parts.engine.ping().await?;
-        self.check_quota(user).await?;
-        let Some(desktop) = self.record(user, by, template).await? else {
-            let live = self.live(user, template).await?;
-            return live
-                .map(|desktop| (desktop, false))
-                .ok_or(DesktopError::StillStopping);
-        };
-        tracing::info!(desktop = %desktop.id, user = %user.id, template = %template.id, "desktop requested");
-        self.note(
-            &desktop,
-            Event::new(Action::Start, by).detail("template", &template.id),
-        );
-        self.announce(Change::To(desktop.clone()));
-        self.spawn_launch(desktop.clone());
-        Ok((desktop, true))
-    }
-
-    async fn live(
-        &self,
-        user: &User,
-        template: &Template,
-    ) -> Result<Option<Desktop>, DesktopError> {
-        let latest = self
-            .inner
-            .parts
-            .database
-            .find_latest_desktop(user.id, Some(&template.id))
-            .await?;
-        match latest {
-            Some(desktop) if desktop.status == State::Stopping => Err(DesktopError::StillStopping),
-            Some(desktop) if desktop.status.is_live() => Ok(Some(desktop)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn check_quota(&self, user: &User) -> Result<(), DesktopError> {
-        let config = &self.inner.parts.config;
-        let (own, total) = self.inner.parts.database.count_live(user.id).await?;
-        if own >= i64::from(config.max_per_user) {
-            return Err(DesktopError::UserQuota(config.max_per_user));
-        }
-        if total >= i64::from(config.max_total) {
-            return Err(DesktopError::TotalQuota(config.max_total));
-        }
-        Ok(())
-    }
-
-    /// Writes the intent. `None` when another start of the same desktop was first.
-    async fn record(
-        &self,
-        user: &User,
-        by: &Actor,
-        template: &Template,
-    ) -> Result<Option<Desktop>, DesktopError> {
-        let parts = &self.inner.parts;
-        let id = DesktopId::random();
-        let mut desktop = Desktop {
-            id,
-            user_id: user.id,
-            session_id: by.session,
-            container_id: None,
-            container_name: container_name(&parts.instance, id),
-            image_name: template.image.clone(),
-            template: template.id.clone(),
-            status: State::Queued,
-            status_reason: None,
-            host_port: None,
-            container_port: template.port,
-            created_at: parts.clock.timestamp(),
-            started_at: None,
-            stopped_at: None,
-            last_accessed: None,
-            last_input: None,
-            last_used: None,
-            extensions: 0,
-        };
-        let proposals = match parts.config.reach {
-            Reach::Network => vec![None],
-            Reach::Port => self.free_ports(id).await?.into_iter().map(Some).collect(),
-        };
-        for port in proposals.into_iter().take(PORT_ATTEMPTS) {
-            desktop.host_port = port;
-            match parts
-                .database
-                .insert_desktop(&desktop, parts.engine.name())
-                .await?
-            {
-                Inserted::Yes => return Ok(Some(desktop)),
-                Inserted::AlreadyLive => return Ok(None),
-                Inserted::PortTaken => {}
-            }
-        }
-        Err(DesktopError::NoPort)
-    }
-
-    async fn free_ports(&self, id: DesktopId) -> Result<Vec<u16>, StoreError> {
-        let parts = &self.inner.parts;
-        let used = parts.database.ports_in_use(parts.engine.name()).await?;
-        // Any number that differs between starts will do to spread them over the range.
-        let seed = id
-            .to_string()
-            .bytes()
-            .fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
-        Ok(ports::candidates(&parts.config.ports, &used, seed))
     }
 
     /// Looks a desktop up by id: in memory while it runs, otherwise in the database.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::time::Duration;
 
 use hyper::StatusCode;
 
@@ -269,10 +270,31 @@ fn desktop(error: &DesktopError) -> Row {
             "No further desktop can be started at the moment.",
         )
         .retry(60),
+        DesktopError::QueueFull(place) => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "queue_full",
+            format!(
+                "{} desktops are waiting to start already. Please try again in a moment.",
+                place.position - 1
+            ),
+        )
+        .retry(seconds(place.estimate)),
+        DesktopError::NoMemory => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "memory_exhausted",
+            "There is no memory for another desktop at the moment.",
+        )
+        .retry(60),
         DesktopError::NotFound => Row::not_found(),
         DesktopError::Store(_) => Row::database(),
         DesktopError::Engine(error) => engine(error),
     }
+}
+
+/// Whole seconds, at least one, for `Retry-After`.
+fn seconds(span: Duration) -> u32 {
+    let millis = u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+    millis.div_ceil(1000).max(1)
 }
 
 fn engine(_: &EngineError) -> Row {

@@ -12,18 +12,8 @@ const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, im
     status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
     last_used, extensions";
 
-const LIVE: &str = "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
-
-/// What became of an attempt to record a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
-    /// The row is there.
-    Yes,
-    /// The user has a live desktop of this template already.
-    AlreadyLive,
-    /// Somebody else got the port.
-    PortTaken,
-}
+pub(super) const LIVE: &str =
+    "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
 
 /// A change to a desktop's row. `None` leaves a column as it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,46 +62,6 @@ macro_rules! select {
 }
 
 impl Database {
-    /// Records the intent to start a desktop. The schema decides who is first.
-    pub async fn insert_desktop(
-        &self,
-        desktop: &Desktop,
-        engine: &str,
-    ) -> Result<Inserted, StoreError> {
-        let done = on_pool!(self, |pool| {
-            sqlx::query(
-                "INSERT INTO containers (id, user_id, session_id, engine, template, container_id, container_name,
-                     image_name, status, host_port, container_port, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-            )
-            .bind(desktop.id.to_string())
-            .bind(desktop.user_id.to_string())
-            .bind(desktop.session_id.map(|id| id.to_string()))
-            .bind(engine)
-            .bind(&desktop.template)
-            .bind(desktop.container_id.as_deref())
-            .bind(&desktop.container_name)
-            .bind(&desktop.image_name)
-            .bind(desktop.status.as_str())
-            .bind(desktop.host_port.map(i64::from))
-            .bind(i64::from(desktop.container_port))
-            .bind(desktop.created_at.millis())
-            .execute(pool)
-            .await
-            .map(|_| ())
-        });
-        match done {
-            Ok(()) => Ok(Inserted::Yes),
-            Err(error) => match unique_violation(&error) {
-                Some(index) if index.contains("one_port") || index.contains("host_port") => {
-                    Ok(Inserted::PortTaken)
-                }
-                Some(_) => Ok(Inserted::AlreadyLive),
-                None => Err(error.into()),
-            },
-        }
-    }
-
     /// The desktop with this id.
     pub async fn find_desktop(&self, id: DesktopId) -> Result<Option<Desktop>, StoreError> {
         on_pool!(self, |pool| {
@@ -152,17 +102,14 @@ impl Database {
         })
     }
 
-    /// Live desktops of the user, and live desktops in total.
-    pub async fn count_live(&self, user: UserId) -> Result<(i64, i64), StoreError> {
-        let sql = format!(
-            "SELECT COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total FROM containers WHERE {LIVE}"
-        );
+    /// The desktops on this engine that wait for their turn, the next one first.
+    pub async fn queued_desktops(&self, engine: &str) -> Result<Vec<Desktop>, StoreError> {
         on_pool!(self, |pool| {
-            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(user.to_string())
-                .fetch_one(pool)
-                .await?;
-            Ok((row.try_get("own")?, row.try_get("total")?))
+            select!(
+                pool,
+                "engine = $1 AND status = 'queued' ORDER BY created_at, id",
+                engine
+            )
         })
     }
 

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod containers;
 pub mod sessions;
+pub mod starts;
 pub mod users;
 
 use std::path::Path;

@@ -19,6 +19,7 @@ mod idle;
 mod life;
 mod login;
 mod proxy;
+mod rush;
 mod second_origin;
 mod smuggling;
 mod smuggling_cases;

@@ -10,8 +10,9 @@ use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
 use deskgate::store::audit::{Entry, Filter};
-use deskgate::store::containers::{Change, Inserted};
+use deskgate::store::containers::Change;
 use deskgate::store::sessions::NewSession;
+use deskgate::store::starts::{Limits, Recorded};
 
 const ENGINE: &str = "docker";
 
@@ -112,45 +113,33 @@ async fn sessions(db: &Database, user: &User) -> SessionId {
 async fn desktops(db: &Database, first: &User, second: &User, session: SessionId) {
     let mut one = desktop(first, "a", 7000);
     one.session_id = Some(session);
-    assert_eq!(
-        db.insert_desktop(&one, ENGINE).await.unwrap(),
-        Inserted::Yes
-    );
+    assert_eq!(record(db, &one).await, Recorded::Yes);
     assert_eq!(
         db.find_desktop(one.id).await.unwrap().as_ref(),
         Some(&one),
         "what is read is what was written"
     );
-    let same = db
-        .insert_desktop(&desktop(first, "a", 7001), ENGINE)
-        .await
-        .unwrap();
+    let same = record(db, &desktop(first, "a", 7001)).await;
     assert_eq!(
         same,
-        Inserted::AlreadyLive,
+        Recorded::AlreadyLive,
         "one live desktop per user and template"
     );
-    let port = db
-        .insert_desktop(&desktop(second, "a", 7000), ENGINE)
-        .await
-        .unwrap();
-    assert_eq!(port, Inserted::PortTaken, "one desktop per port");
+    let port = record(db, &desktop(second, "a", 7000)).await;
+    assert_eq!(port, Recorded::PortTaken, "one desktop per port");
     let other = desktop(second, "a", 7001);
-    assert_eq!(
-        db.insert_desktop(&other, ENGINE).await.unwrap(),
-        Inserted::Yes
-    );
+    assert_eq!(record(db, &other).await, Recorded::Yes);
     assert!(!db.change_port(other.id, 7000).await.unwrap());
     assert!(db.change_port(other.id, 7002).await.unwrap());
     let mut ports = db.ports_in_use(ENGINE).await.unwrap();
     ports.sort_unstable();
     assert_eq!(ports, [7000, 7002]);
-    assert_eq!(db.count_live(first.id).await.unwrap(), (1, 2));
+    quotas(db, first, second).await;
     lifecycle(db, &one).await;
     let next = desktop(first, "a", 7000);
     assert_eq!(
-        db.insert_desktop(&next, ENGINE).await.unwrap(),
-        Inserted::Yes,
+        record(db, &next).await,
+        Recorded::Yes,
         "place and port are free again"
     );
     assert_eq!(
@@ -169,6 +158,117 @@ async fn desktops(db: &Database, first: &User, second: &User, session: SessionId
     );
     assert!(db.delete_desktop(one.id).await.unwrap());
     assert!(db.find_desktop(one.id).await.unwrap().is_none());
+}
+
+/// Memory of the story's desktops, bytes.
+const MEMORY: u64 = 100;
+
+const LIMITS: Limits = Limits {
+    per_user: 1000,
+    total: 1000,
+    queued: 1000,
+    memory: 1_000_000,
+};
+
+async fn record(db: &Database, desktop: &Desktop) -> Recorded {
+    let recorded = db.record_start(desktop, ENGINE, MEMORY, LIMITS).await;
+    recorded.unwrap()
+}
+
+/// Two desktops of two people wait, with 100 bytes each.
+async fn quotas(db: &Database, first: &User, second: &User) {
+    let ask = async |limits| {
+        let next = desktop(first, "b", 7005);
+        let recorded = db.record_start(&next, ENGINE, MEMORY, limits).await;
+        recorded.unwrap()
+    };
+    let per_user = Limits {
+        per_user: 1,
+        ..LIMITS
+    };
+    assert_eq!(ask(per_user).await, Recorded::UserQuota);
+    assert_eq!(
+        ask(Limits { total: 2, ..LIMITS }).await,
+        Recorded::TotalQuota
+    );
+    assert_eq!(
+        ask(Limits {
+            queued: 2,
+            ..LIMITS
+        })
+        .await,
+        Recorded::QueueFull
+    );
+    assert_eq!(
+        ask(Limits {
+            memory: 299,
+            ..LIMITS
+        })
+        .await,
+        Recorded::Memory
+    );
+    let same = desktop(first, "a", 7005);
+    let recorded = db.record_start(&same, ENGINE, MEMORY, per_user).await;
+    assert_eq!(
+        recorded.unwrap(),
+        Recorded::AlreadyLive,
+        "it is theirs, quota or not"
+    );
+    assert_eq!(
+        db.all_desktops(ENGINE).await.unwrap().len(),
+        2,
+        "a refusal leaves no row"
+    );
+
+    let exact = Limits {
+        per_user: 2,
+        total: 3,
+        queued: 3,
+        memory: 300,
+    };
+    assert_eq!(ask(exact).await, Recorded::Yes);
+    let queue = db.queued_desktops(ENGINE).await.unwrap();
+    assert_eq!(queue.len(), 3);
+    let third = queue
+        .iter()
+        .find(|waiting| waiting.template == "b")
+        .unwrap();
+    assert!(
+        db.transition(third.id, State::Queued, State::Error, Change::default())
+            .await
+            .unwrap()
+    );
+    assert!(db.delete_desktop(third.id).await.unwrap());
+
+    // Many at once, each of another template, so that only the count stands against them.
+    let mut at_once = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (db, next) = (
+            db.clone(),
+            desktop(second, &format!("many-{number}"), 7100 + number),
+        );
+        let limits = Limits {
+            per_user: 4,
+            ..LIMITS
+        };
+        at_once.spawn(async move {
+            let recorded = db
+                .record_start(&next, ENGINE, MEMORY, limits)
+                .await
+                .unwrap();
+            (recorded == Recorded::Yes).then_some(next.id)
+        });
+    }
+    let started: Vec<DesktopId> = at_once.join_all().await.into_iter().flatten().collect();
+    assert_eq!(started.len(), 3, "one was there, and four may be");
+    for id in started {
+        assert!(
+            db.transition(id, State::Queued, State::Error, Change::default())
+                .await
+                .unwrap()
+        );
+        assert!(db.delete_desktop(id).await.unwrap());
+    }
 }
 
 async fn lifecycle(db: &Database, one: &Desktop) {
@@ -310,7 +410,8 @@ async fn audit(db: &Database, first: &User, second: &User) {
 
 async fn story(config: DatabaseConfig) {
     let db = Database::connect(&config).await.unwrap();
-    assert_eq!(db.migrate().await.unwrap()[0], "0001 first");
+    let applied = db.migrate().await.unwrap();
+    assert_eq!(applied.first().map(String::as_str), Some("0001 first"));
     assert_eq!(
         db.migrate().await.unwrap(),
         Vec::<String>::new(),
@@ -358,10 +459,7 @@ async fn two_gateways_on_one_sqlite_file_wait_for_each_other() {
     let write = async |db: &Database, first: u16| {
         for port in first..first + 50 {
             let row = desktop(&user, &format!("template-{port}"), port);
-            assert_eq!(
-                db.insert_desktop(&row, ENGINE).await.unwrap(),
-                Inserted::Yes
-            );
+            assert_eq!(record(db, &row).await, Recorded::Yes);
         }
     };
     tokio::join!(write(&a, 7000), write(&b, 7100));

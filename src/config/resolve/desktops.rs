@@ -7,6 +7,9 @@ use super::super::{DesktopConfig, EngineConfig, Reach, Secret, parse};
 use super::Reader;
 use crate::model::template::Template;
 
+/// What is left free on a machine that runs desktops, bytes, unless something else is said.
+const MIN_FREE_MEMORY: u64 = 512 << 20;
+
 impl Reader {
     pub(super) fn engine(&mut self) -> EngineConfig {
         self.parsed("ENGINE", "docker", |text| (text == "docker").then_some(()));
@@ -55,10 +58,28 @@ impl Reader {
             reach: reach.unwrap_or(Reach::Port),
             max_total: self.count("MAX_DESKTOPS"),
             max_per_user: self.count("MAX_DESKTOPS_PER_USER"),
+            parallel_starts: self.count("PARALLEL_STARTS"),
+            max_queued: self.count("MAX_QUEUED_STARTS"),
+            max_memory: self.parsed("MAX_DESKTOP_MEMORY", "a size such as 48g", parse::byte_size),
+            min_free_memory: self.min_free_memory(),
             idle_stop: self.duration("DESKTOP_IDLE_STOP"),
             max_lifetime: self.duration("DESKTOP_MAX_LIFETIME"),
             stopped_retention: self.duration("STOPPED_RETENTION").unwrap_or_default(),
         }
+    }
+
+    /// An engine behind a socket file is on this machine, and what is free here is free there.
+    fn min_free_memory(&mut self) -> Option<u64> {
+        let said = self.parsed("MIN_FREE_MEMORY", "a size such as 512m, or off", |text| {
+            if text == "off" {
+                return Some(None);
+            }
+            parse::byte_size(text).map(Some)
+        });
+        let here = self
+            .text("DOCKER_HOST")
+            .is_some_and(|host| host.starts_with("unix://"));
+        said.unwrap_or_else(|| here.then_some(MIN_FREE_MEMORY))
     }
 
     fn refuse_double_templates(&mut self, templates: &[Template]) {

@@ -31,6 +31,8 @@ pub struct FakeEngine {
     pub down: AtomicBool,
     /// Desktops add headers that must not reach the browser.
     pub hostile: AtomicBool,
+    /// Starts begin and do not end.
+    pub held: AtomicBool,
     /// Desktops are ordinary echo servers.
     pub echo: AtomicBool,
     /// Containers that were made, ever.
@@ -48,6 +50,7 @@ impl Default for FakeEngine {
             desktops: Mutex::default(),
             down: AtomicBool::default(),
             hostile: AtomicBool::default(),
+            held: AtomicBool::default(),
             echo: AtomicBool::default(),
             created: AtomicUsize::default(),
             starting: AtomicUsize::default(),
@@ -179,6 +182,9 @@ impl Engine for FakeEngine {
         self.most_starting.fetch_max(now, Ordering::SeqCst);
         // A real engine takes a while, in which other things happen.
         tokio::time::sleep(Duration::from_millis(30)).await;
+        while self.held.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let starting = FakeDesktop::start_on(port, self.options(&spec));
         let desktop = self.home.spawn(starting).await.expect("a fake desktop");
         self.starting.fetch_sub(1, Ordering::SeqCst);

@@ -1,0 +1,167 @@
+//! A start asked for: who may have one more, and the row that records the intent. What follows is
+//! [`super::launch`].
+
+use super::{Change, DesktopError, Desktops, memory, ports};
+use crate::config::Reach;
+use crate::engine::spec::container_name;
+use crate::model::audit::{Action, Actor, Event};
+use crate::model::desktop::{Desktop, State};
+use crate::model::id::DesktopId;
+use crate::model::template::Template;
+use crate::model::user::User;
+use crate::store::StoreError;
+use crate::store::starts::{Limits, Recorded};
+
+/// How many ports are proposed to the database before a start gives up.
+pub(super) const PORT_ATTEMPTS: usize = 64;
+
+impl Desktops {
+    /// Starts a desktop of `template` (the user's first one if none is named) for `user`, or returns the
+    /// live one. The flag says whether it is new. The desktop comes up in the background.
+    ///
+    /// # Errors
+    /// The template is unknown or not for this user, a quota is used up, the last desktop is still stopping,
+    /// no port is free, or engine or database do not answer. In none of these cases is a row left behind.
+    pub async fn start(
+        &self,
+        user: &User,
+        by: &Actor,
+        template: Option<&str>,
+    ) -> Result<(Desktop, bool), DesktopError> {
+        let template = match template {
+            Some(id) => self.template(id).ok_or(DesktopError::UnknownTemplate)?,
+            None => self
+                .templates_for(user)
+                .next()
+                .ok_or(DesktopError::TemplateNotAllowed)?,
+        };
+        if !user.is_in_any(&template.groups) {
+            return Err(DesktopError::TemplateNotAllowed);
+        }
+        if let Some(live) = self.live(user, template).await? {
+            return Ok((live, false));
+        }
+        // A start that cannot succeed is refused before it leaves a row behind.
+        self.inner.parts.engine.ping().await?;
+        self.check_free_memory(template).await?;
+        let Some(desktop) = self.record(user, by, template).await? else {
+            let live = self.live(user, template).await?;
+            return live
+                .map(|desktop| (desktop, false))
+                .ok_or(DesktopError::StillStopping);
+        };
+        tracing::info!(desktop = %desktop.id, user = %user.id, template = %template.id, "desktop requested");
+        self.note(
+            &desktop,
+            Event::new(Action::Start, by).detail("template", &template.id),
+        );
+        self.announce(Change::To(desktop.clone()));
+        self.spawn_launch(desktop.clone());
+        Ok((desktop, true))
+    }
+
+    /// Refuses a start that this machine has no memory for. What others use is not in our books, so the
+    /// system is asked.
+    async fn check_free_memory(&self, template: &Template) -> Result<(), DesktopError> {
+        let Some(reserve) = self.inner.parts.config.min_free_memory else {
+            return Ok(());
+        };
+        match memory::available().await {
+            Some(available) if available < reserve => {
+                tracing::warn!(template = %template.id, available, reserve, "a start is refused for want of memory");
+                Err(DesktopError::NoMemory)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn live(
+        &self,
+        user: &User,
+        template: &Template,
+    ) -> Result<Option<Desktop>, DesktopError> {
+        let latest = self
+            .inner
+            .parts
+            .database
+            .find_latest_desktop(user.id, Some(&template.id))
+            .await?;
+        match latest {
+            Some(desktop) if desktop.status == State::Stopping => Err(DesktopError::StillStopping),
+            Some(desktop) if desktop.status.is_live() => Ok(Some(desktop)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the intent. `None` when another start of the same desktop was first.
+    async fn record(
+        &self,
+        user: &User,
+        by: &Actor,
+        template: &Template,
+    ) -> Result<Option<Desktop>, DesktopError> {
+        let parts = &self.inner.parts;
+        let id = DesktopId::random();
+        let mut desktop = Desktop {
+            id,
+            user_id: user.id,
+            session_id: by.session,
+            container_id: None,
+            container_name: container_name(&parts.instance, id),
+            image_name: template.image.clone(),
+            template: template.id.clone(),
+            status: State::Queued,
+            status_reason: None,
+            host_port: None,
+            container_port: template.port,
+            created_at: parts.clock.timestamp(),
+            started_at: None,
+            stopped_at: None,
+            last_accessed: None,
+            last_input: None,
+            last_used: None,
+            extensions: 0,
+        };
+        let proposals = match parts.config.reach {
+            Reach::Network => vec![None],
+            Reach::Port => self.free_ports(id).await?.into_iter().map(Some).collect(),
+        };
+        let limits = Limits {
+            per_user: parts.config.max_per_user,
+            total: parts.config.max_total,
+            queued: parts.config.max_queued,
+            memory: parts.config.max_memory.unwrap_or(u64::MAX),
+        };
+        for port in proposals.into_iter().take(PORT_ATTEMPTS) {
+            desktop.host_port = port;
+            let recorded = parts
+                .database
+                .record_start(&desktop, parts.engine.name(), template.memory, limits)
+                .await?;
+            match recorded {
+                Recorded::Yes => return Ok(Some(desktop)),
+                Recorded::AlreadyLive => return Ok(None),
+                Recorded::PortTaken => {}
+                Recorded::UserQuota => return Err(DesktopError::UserQuota(limits.per_user)),
+                Recorded::TotalQuota => return Err(DesktopError::TotalQuota(limits.total)),
+                Recorded::QueueFull => {
+                    let waiting = usize::try_from(limits.queued).unwrap_or(usize::MAX);
+                    return Err(DesktopError::QueueFull(self.inner.queue.place(waiting)));
+                }
+                Recorded::Memory => return Err(DesktopError::NoMemory),
+            }
+        }
+        Err(DesktopError::NoPort)
+    }
+
+    pub(super) async fn free_ports(&self, id: DesktopId) -> Result<Vec<u16>, StoreError> {
+        let parts = &self.inner.parts;
+        let used = parts.database.ports_in_use(parts.engine.name()).await?;
+        // Any number that differs between starts will do to spread them over the range.
+        let seed = id
+            .to_string()
+            .bytes()
+            .fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        Ok(ports::candidates(&parts.config.ports, &used, seed))
+    }
+}

@@ -1,0 +1,152 @@
+//! Recording a start. Whether there is room for it and the row that takes that room are one decision:
+//! starts take turns by locking one row, so that quotas hold over all gateways.
+
+use sqlx::Row;
+
+use super::containers::LIVE;
+use super::{Database, StoreError, on_pool, unique_violation};
+use crate::model::desktop::Desktop;
+
+/// How many desktops there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Live desktops of one user.
+    pub per_user: u32,
+    /// Live desktops in total.
+    pub total: u32,
+    /// Starts that wait for their turn.
+    pub queued: u32,
+    /// Memory that all live containers may use together, bytes.
+    pub memory: u64,
+}
+
+/// What became of an attempt to record a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// The row is there.
+    Yes,
+    /// The user has a live desktop of this template already.
+    AlreadyLive,
+    /// Somebody else got the port.
+    PortTaken,
+    /// The user has as many desktops as allowed.
+    UserQuota,
+    /// There are as many desktops as allowed.
+    TotalQuota,
+    /// As many starts are waiting as may.
+    QueueFull,
+    /// The live containers may use all memory that there is for them.
+    Memory,
+}
+
+/// Counts of live desktops: of this user and template, and in the order of [`Limits`].
+struct Counts {
+    same: i64,
+    own: i64,
+    total: i64,
+    queued: i64,
+    memory: i64,
+}
+
+impl Counts {
+    /// What stands against one more desktop with this much memory.
+    fn refuse(&self, limits: Limits, memory: i64) -> Option<Recorded> {
+        let room = i64::try_from(limits.memory).unwrap_or(i64::MAX);
+        if self.same > 0 {
+            Some(Recorded::AlreadyLive)
+        } else if self.own >= i64::from(limits.per_user) {
+            Some(Recorded::UserQuota)
+        } else if self.total >= i64::from(limits.total) {
+            Some(Recorded::TotalQuota)
+        } else if self.queued >= i64::from(limits.queued) {
+            Some(Recorded::QueueFull)
+        } else if self.memory.saturating_add(memory) > room {
+            Some(Recorded::Memory)
+        } else {
+            None
+        }
+    }
+}
+
+impl Database {
+    /// Records the intent to start a desktop that may use `memory` bytes, if the limits leave room for it.
+    ///
+    /// # Errors
+    /// Only database failures; a start for which there is no room, or which another one has overtaken, is a
+    /// [`Recorded`].
+    pub async fn record_start(
+        &self,
+        desktop: &Desktop,
+        engine: &str,
+        memory: u64,
+        limits: Limits,
+    ) -> Result<Recorded, StoreError> {
+        let memory = i64::try_from(memory).unwrap_or(i64::MAX);
+        let count = format!(
+            "SELECT COUNT(CASE WHEN user_id = $1 AND template = $2 THEN 1 END) AS same,
+                 COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total,
+                 COUNT(CASE WHEN status = 'queued' THEN 1 END) AS queued,
+                 CAST(COALESCE(SUM(memory), 0) AS BIGINT) AS memory
+             FROM containers WHERE {LIVE}"
+        );
+        on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
+            sqlx::query("UPDATE meta SET value = value WHERE name = 'starts'")
+                .execute(&mut *transaction)
+                .await?;
+            let row = sqlx::query(sqlx::AssertSqlSafe(count))
+                .bind(desktop.user_id.to_string())
+                .bind(&desktop.template)
+                .fetch_one(&mut *transaction)
+                .await?;
+            let counts = Counts {
+                same: row.try_get("same")?,
+                own: row.try_get("own")?,
+                total: row.try_get("total")?,
+                queued: row.try_get("queued")?,
+                memory: row.try_get("memory")?,
+            };
+            if let Some(refusal) = counts.refuse(limits, memory) {
+                return Ok(refusal);
+            }
+            let inserted = sqlx::query(
+                "INSERT INTO containers (id, user_id, session_id, engine, template, container_id, container_name,
+                     image_name, status, host_port, container_port, created_at, memory)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            )
+            .bind(desktop.id.to_string())
+            .bind(desktop.user_id.to_string())
+            .bind(desktop.session_id.map(|id| id.to_string()))
+            .bind(engine)
+            .bind(&desktop.template)
+            .bind(desktop.container_id.as_deref())
+            .bind(&desktop.container_name)
+            .bind(&desktop.image_name)
+            .bind(desktop.status.as_str())
+            .bind(desktop.host_port.map(i64::from))
+            .bind(i64::from(desktop.container_port))
+            .bind(desktop.created_at.millis())
+            .bind(memory)
+            .execute(&mut *transaction)
+            .await;
+            match inserted {
+                Ok(_) => {
+                    transaction.commit().await?;
+                    Ok(Recorded::Yes)
+                }
+                Err(error) => overtaken(error),
+            }
+        })
+    }
+}
+
+/// Which unique index was first, if one was.
+fn overtaken(error: sqlx::Error) -> Result<Recorded, StoreError> {
+    match unique_violation(&error) {
+        Some(index) if index.contains("one_port") || index.contains("host_port") => {
+            Ok(Recorded::PortTaken)
+        }
+        Some(_) => Ok(Recorded::AlreadyLive),
+        None => Err(error.into()),
+    }
+}

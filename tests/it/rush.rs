@@ -1,0 +1,127 @@
+//! Many starts at once: they wait in order, people see where, and there is an end to how many may wait.
+
+use std::sync::atomic::Ordering;
+
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::support::browser::Browser;
+use crate::support::gateway::{TestGateway, eventually};
+
+/// Starts of so many pupils, one after the other, while the engine lets nothing through.
+async fn line_up(gateway: &TestGateway, count: usize) -> Vec<(Browser, Value)> {
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    let mut line = Vec::new();
+    for number in 0..count {
+        let mut pupil = gateway.program(&format!("pupil-{number}")).await;
+        let started = pupil.post("/api/container/start", "").await;
+        assert_eq!(started.status, StatusCode::CREATED);
+        line.push((pupil, started.json()));
+    }
+    line
+}
+
+async fn place(pupil: &mut Browser) -> (String, Value) {
+    let status = pupil.get("/api/container/status").await.json();
+    let word = status["container"]["status"].as_str().unwrap().to_owned();
+    (word, status["queue"]["position"].clone())
+}
+
+#[tokio::test]
+async fn those_who_wait_see_their_place_and_move_up_when_somebody_leaves() {
+    let gateway = TestGateway::start_with(&[("PARALLEL_STARTS", "1")]).await;
+    let mut line = line_up(&gateway, 4).await;
+    eventually("the first has its turn", || {
+        let mut first = line[0].0.clone();
+        async move { place(&mut first).await.0 == "creating" }
+    })
+    .await;
+    for (number, (pupil, _)) in line.iter_mut().enumerate().skip(1) {
+        let (status, position) = place(pupil).await;
+        assert_eq!((status.as_str(), position), ("queued", Value::from(number)));
+    }
+    let waiting = line[3].0.get("/api/container/status").await.json();
+    assert!(
+        waiting["queue"]["estimate_seconds"].as_u64().unwrap() >= 1,
+        "{waiting}"
+    );
+
+    let cancelled = line[1].0.post("/api/container/stop", "").await.json();
+    assert_eq!(cancelled["container"]["status"], "stopped");
+    assert_eq!(place(&mut line[2].0).await.1, 1);
+    assert_eq!(place(&mut line[3].0).await.1, 2);
+
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    for number in [0, 2, 3] {
+        eventually("everybody who stayed has a desktop", || {
+            let mut pupil = line[number].0.clone();
+            async move { place(&mut pupil).await == ("running".to_owned(), Value::Null) }
+        })
+        .await;
+    }
+    assert_eq!(
+        gateway.engine.created.load(Ordering::SeqCst),
+        3,
+        "nothing for the one who left"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_to_come_back() {
+    let gateway =
+        TestGateway::start_with(&[("PARALLEL_STARTS", "1"), ("MAX_QUEUED_STARTS", "2")]).await;
+    let line = line_up(&gateway, 1).await;
+    eventually("the first has its turn", || {
+        let mut first = line[0].0.clone();
+        async move { place(&mut first).await.0 == "creating" }
+    })
+    .await;
+    let mut starts = JoinSet::new();
+    for number in 0..10 {
+        let mut late = gateway.program(&format!("late-{number}")).await;
+        starts.spawn(async move { late.post("/api/container/start", "").await });
+    }
+    let answers = starts.join_all().await;
+    let (taken, refused): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|answer| answer.status == StatusCode::CREATED);
+    assert_eq!((taken.len(), refused.len()), (2, 8));
+    for answer in refused {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.code(), "queue_full");
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn memory_is_a_limit_like_any_other() {
+    // A desktop of the default template may use 2 GiB.
+    let gateway = TestGateway::start_with(&[("MAX_DESKTOP_MEMORY", "4g")]).await;
+    for name in ["first", "second"] {
+        let mut pupil = gateway.program(name).await;
+        gateway.running_desktop(&mut pupil).await;
+    }
+    let mut third = gateway.program("third").await;
+    let refused = third.post("/api/container/start", "").await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "memory_exhausted")
+    );
+    assert!(refused.header("retry-after").is_some());
+    gateway.stop().await;
+
+    // More is to stay free than any machine has.
+    let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1000000g")]).await;
+    let mut pupil = gateway.program("pupil").await;
+    let prefer = [("prefer", "wait=5")];
+    let refused = pupil
+        .send(Method::POST, "/api/container/start", &prefer, "")
+        .await;
+    assert_eq!(refused.code(), "memory_exhausted");
+    gateway.stop().await;
+}
