@@ -1,7 +1,7 @@
 //! Time, passed in: everything that asks for the time takes a [`Clock`], so that tests can move it.
 
 use std::fmt::Debug;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use time::OffsetDateTime;
 
@@ -31,5 +31,12 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
+    }
+
+    /// Every request asks for it, and none needs a calendar for that.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn timestamp(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Timestamp::default().after(since.unwrap_or_default())
     }
 }

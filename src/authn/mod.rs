@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use url::Url;
 
 use crate::clock::Clock;
@@ -35,7 +35,7 @@ use ticket::Tickets;
 use token::SessionSecret;
 
 /// Header that carries a session id as an alternative to Bearer.
-const SESSION_HEADER: &str = "x-session-id";
+const SESSION_HEADER: HeaderName = HeaderName::from_static("x-session-id");
 
 /// Why a request belongs to no session, or may not act for the one it names.
 #[derive(Debug, thiserror::Error)]

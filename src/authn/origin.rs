@@ -27,23 +27,29 @@ pub enum Side {
 
 /// One origin of ours, as browsers write it.
 #[derive(Clone, Debug)]
-pub struct Origin(String);
+pub struct Origin {
+    text: String,
+    /// Where the host begins.
+    host: usize,
+}
 
 impl Origin {
     fn of(url: &Url) -> Self {
-        Self(url.origin().ascii_serialization())
+        let text = url.origin().ascii_serialization();
+        let host = text.find("//").map_or(text.len(), |slashes| slashes + 2);
+        Self { text, host }
     }
 
     /// `https://host[:port]`
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The host and, unless it is the usual one, port, as browsers write them in `Host`.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.0.split_once("//").map_or("", |(_, host)| host)
+        &self.text[self.host..]
     }
 
     /// Whether the request names exactly this origin; a WebSocket handshake must.
@@ -51,7 +57,8 @@ impl Origin {
     pub fn is_named_in(&self, headers: &HeaderMap) -> bool {
         let mut sent = headers.get_all(ORIGIN).iter();
         let first = sent.next();
-        sent.next().is_none() && first.is_some_and(|origin| origin.as_bytes() == self.0.as_bytes())
+        sent.next().is_none()
+            && first.is_some_and(|origin| origin.as_bytes() == self.text.as_bytes())
     }
 }
 

@@ -36,8 +36,10 @@ impl SessionSecret {
     /// From what somebody sent; `None` when it cannot be one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        (bytes.len() == SECRET_BYTES).then(|| Self(text.to_owned()))
+        // What has no room here is too long to be one of ours.
+        let mut bytes = [0; SECRET_BYTES + 2];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        (length == SECRET_BYTES).then(|| Self(text.to_owned()))
     }
 
     /// The text for the cookie.
@@ -50,14 +52,12 @@ impl SessionSecret {
     #[must_use]
     pub fn hash(&self) -> SessionHash {
         let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
-        let digits = b"0123456789abcdef";
-        let digit = |value: u8| char::from(digits[usize::from(value & 15)]);
-        let pairs = digest.as_ref().iter();
-        SessionHash::from_hex(
-            pairs
-                .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-                .collect(),
-        )
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(digest.as_ref()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+        }
+        SessionHash::from_hex(String::from_utf8_lossy(&hex).into_owned())
     }
 }
 

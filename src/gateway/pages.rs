@@ -50,14 +50,16 @@ pub(super) fn entry(
     request: &Request,
 ) -> Option<String> {
     let desktop = grant.desktop();
-    let visit = context.wants_page && request.method() == Method::GET && rest == "/";
+    if !(context.wants_page && request.method() == Method::GET && rest == "/") {
+        return None;
+    }
     let query = request.uri().query().unwrap_or_default();
     let has_path = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "path");
     let entry = desktop
         .template
         .entry
         .replace("{id}", &desktop.id.to_string());
-    (visit && !has_path && entry != "/").then(|| format!("/desktop/{}{entry}", desktop.id))
+    (!has_path && entry != "/").then(|| format!("/desktop/{}{entry}", desktop.id))
 }
 
 /// A file of the portal, which browsers keep and ask about.

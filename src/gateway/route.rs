@@ -1,7 +1,7 @@
 //! Where a request goes: path and method to [`Route`], and the checks of a request's head that come
 //! before everything else. Pure.
 
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, Version};
 
 use crate::model::id::DesktopId;
@@ -10,6 +10,9 @@ use crate::stream::guard::{self, Refusal};
 
 /// Largest sum of cookie headers, bytes. A desktop's script could fill the browser's jar.
 const MAX_COOKIES: usize = 8 * 1024;
+
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 
 /// The log's word for [`Route::Ticket`], whose path is a secret.
 pub const TICKET: &str = "ticket";
@@ -137,16 +140,24 @@ fn allow(method: &Method, allowed: &[Method], text: &'static str) -> Result<(), 
 /// is, and browsers heed Clear-Site-Data on pages only.
 pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
     let headers = request.headers();
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
-    if lengths > 1 || (lengths == 1 && !codings.is_empty()) {
+    let (mut lengths, mut codings, mut cookies) = (0, 0, 0);
+    let (mut chunked, mut upgrade) = (true, false);
+    for (name, value) in headers {
+        match *name {
+            header::CONTENT_LENGTH => lengths += 1,
+            header::TRANSFER_ENCODING => {
+                codings += 1;
+                chunked &= value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            }
+            header::COOKIE => cookies += value.len(),
+            header::UPGRADE => upgrade = true,
+            _ => {}
+        }
+    }
+    if lengths > 1 || (lengths == 1 && codings > 0) {
         return Err(HttpError::Malformed("the length of the body is ambiguous"));
     }
-    if codings.len() > 1
-        || codings
-            .iter()
-            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
+    if codings > 1 || !chunked {
         return Err(HttpError::Malformed(
             "only chunked is understood as a transfer coding",
         ));
@@ -157,12 +168,7 @@ pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
     if !request.uri().path().starts_with('/') {
         return Err(HttpError::Malformed("the target is not a path"));
     }
-    let cookies: usize = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(hyper::header::HeaderValue::len)
-        .sum();
-    if cookies > MAX_COOKIES && !headers.contains_key(header::UPGRADE) {
+    if cookies > MAX_COOKIES && !upgrade {
         return Err(HttpError::CookiesTooLarge);
     }
     if request.version() >= Version::HTTP_2 {
@@ -190,7 +196,7 @@ fn check_size(headers: &HeaderMap) -> Result<(), HttpError> {
 /// no script can set, and its forerunner `Purpose`.
 #[must_use]
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
-    let purposes = ["sec-purpose", "purpose"].into_iter();
+    let purposes = [SEC_PURPOSE, PURPOSE].into_iter();
     let mut values = purposes.flat_map(|name| headers.get_all(name));
     values.any(|value| {
         let start = value.as_bytes().get(..b"prefetch".len());
@@ -200,10 +206,12 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
 
 /// Refuses a request for another host than `ours` (`name` or `name:port`).
 pub fn check_host<B>(request: &Request<B>, ours: &str) -> Result<(), HttpError> {
-    let named: Vec<&str> = hosts(request.headers());
-    if named.len() > 1 || (request.version() < Version::HTTP_2 && named.len() != 1) {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let named = hosts.next();
+    if hosts.next().is_some() || (request.version() < Version::HTTP_2 && named.is_none()) {
         return Err(HttpError::Malformed("it needs exactly one Host"));
     }
+    let named = named.map(|value| value.to_str().unwrap_or("?"));
     let authority = request
         .uri()
         .authority()
@@ -219,21 +227,9 @@ pub fn check_host<B>(request: &Request<B>, ours: &str) -> Result<(), HttpError> 
     }
 }
 
-fn hosts(headers: &HeaderMap) -> Vec<&str> {
-    headers
-        .get_all(header::HOST)
-        .iter()
-        .map(|value| value.to_str().unwrap_or("?"))
-        .collect()
-}
-
 fn same_host(host: &str, ours: &str) -> bool {
-    let bare = |text: &str| {
-        text.strip_suffix(":443")
-            .unwrap_or(text)
-            .to_ascii_lowercase()
-    };
-    bare(host) == bare(ours)
+    let bare = |text| str::strip_suffix(text, ":443").unwrap_or(text);
+    bare(host).eq_ignore_ascii_case(bare(ours))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Version;
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE};
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName};
 
 use crate::model::id::RequestId;
 use crate::stream::{Refusals, Scratch};
@@ -19,6 +19,8 @@ use client_addr::TrustedProxies;
 use lang::Lang;
 
 pub use body::{Body, BoxError};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request as the gateway handles it.
 pub type Request = hyper::Request<hyper::body::Incoming>;
@@ -92,14 +94,17 @@ impl RequestContext {
         request: &hyper::Request<B>,
     ) -> Self {
         let headers = request.headers();
+        let peer = connection.peer.ip();
+        let client = if trusted.contains(peer.to_canonical()) {
+            trusted.client(peer, headers.get_all(X_FORWARDED_FOR).iter())
+        } else {
+            peer.to_canonical()
+        };
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             id: connection.ids.next(),
             version: request.version(),
-            client: trusted.client(
-                connection.peer.ip(),
-                headers.get_all("x-forwarded-for").iter(),
-            ),
+            client,
             scratch: connection.scratch.clone(),
             lang: Lang::from_accept_language(text(ACCEPT_LANGUAGE)),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),

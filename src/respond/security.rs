@@ -1,7 +1,8 @@
 //! The headers that answers get from the gateway: pages, API, and what `proxy::confine` leaves to it.
 
 use hyper::header::{
-    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
 /// Everything of a page comes from its own origin, nothing is inline, and nobody frames it.
@@ -11,28 +12,25 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// A year, as browsers want it for certainty.
 const HSTS: &str = "max-age=31536000";
 
-fn set(headers: &mut HeaderMap, fields: &[(&'static str, &'static str)]) {
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
+fn set(headers: &mut HeaderMap, fields: [(HeaderName, &'static str); 3]) {
     for (name, value) in fields {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 
 /// For our pages. Without an opener no other window can read them, a desktop's included.
 pub fn protect_page(headers: &mut HeaderMap) {
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(PAGE_POLICY),
-    );
-    set(
-        headers,
-        &[
-            ("cross-origin-opener-policy", "same-origin"),
-            ("x-frame-options", "DENY"),
-        ],
-    );
+    let fields = [
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ];
+    set(headers, fields);
 }
 
 /// For every answer; a content security policy that is there stays.
@@ -41,19 +39,17 @@ pub fn protect(headers: &mut HeaderMap) {
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         headers.insert(CONTENT_SECURITY_POLICY, nothing);
     }
-    set(
-        headers,
-        &[
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "same-origin"),
-            ("cross-origin-resource-policy", "same-origin"),
-        ],
-    );
+    let fields = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "same-origin"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+    ];
+    set(headers, fields);
 }
 
 /// For an answer whose own address is a secret.
 pub fn send_no_referrer(headers: &mut HeaderMap) {
-    set(headers, &[("referrer-policy", "no-referrer")]);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 /// For every answer at all, unless `host` is this machine, where other services have their own rules.

@@ -4,22 +4,22 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use super::Handler;
 use super::large_heads::LargeHeads;
-use crate::request::{Body, BoxError, ConnectionInfo, Response};
+use crate::request::{Body, BoxError, ConnectionInfo};
 use crate::stream::{Guarded, Place};
 use crate::tasks::Tasks;
 
@@ -34,8 +34,6 @@ const MAX_HEAD: usize = 32 * 1024;
 /// Largest head of an HTTP/2 request, bytes as RFC 9113 section 6.5.2 counts them. The library answers to a
 /// larger one without clearing the cookies that made it large: 180 of 4 KiB in today's browsers.
 const MAX_HEAD_LIST: u32 = 1024 * 1024;
-/// Header fields of a request.
-const MAX_FIELDS: usize = 100;
 /// Requests at the same time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 /// Requests of an HTTP/2 connection that may be taken back before they were looked at, and that may be
@@ -53,47 +51,66 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// Requests in progress on one connection, and whether there ever was one.
-#[derive(Debug, Default)]
+/// Requests in progress on one connection, and when the last one ended.
+#[derive(Debug)]
 struct Progress {
     active: AtomicUsize,
-    begun: AtomicUsize,
-    changed: Notify,
+    begun: AtomicBool,
+    first: Notify,
+    /// When the connection began, and how many milliseconds later a request last began or ended.
+    since: Instant,
+    changed: AtomicU64,
 }
 
 impl Progress {
+    fn new() -> Self {
+        Self {
+            active: AtomicUsize::new(0),
+            begun: AtomicBool::new(false),
+            first: Notify::new(),
+            since: Instant::now(),
+            changed: AtomicU64::new(0),
+        }
+    }
+
     fn begin(self: &Arc<Self>) -> InProgress {
         self.active.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.changed.notify_one();
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.first.notify_one();
+        }
         InProgress(self.clone())
+    }
+
+    fn end(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.changed.store(now, Ordering::Relaxed);
+        self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns once there has been a request.
     async fn has_begun(&self) {
-        while self.begun.load(Ordering::Relaxed) == 0 {
-            self.changed.notified().await;
+        while !self.begun.load(Ordering::Relaxed) {
+            self.first.notified().await;
         }
     }
 
-    /// Returns once no request has been in progress for as long as is allowed.
+    /// Returns once no request has been in progress for as long as is allowed. Requests do not wake it: it
+    /// looks when the time would be over if there had been none.
     async fn idle(&self) {
         loop {
-            let seen = self.begun.load(Ordering::Relaxed);
-            let limit = if seen == 0 {
-                HEADER_TIMEOUT
-            } else {
+            let limit = if self.begun.load(Ordering::Relaxed) {
                 IDLE_TIMEOUT
+            } else {
+                HEADER_TIMEOUT
             };
-            let silent = tokio::time::timeout(limit, self.changed.notified())
-                .await
-                .is_err();
-            if silent
-                && self.active.load(Ordering::Relaxed) == 0
-                && self.begun.load(Ordering::Relaxed) == seen
-            {
+            let changed = Duration::from_millis(self.changed.load(Ordering::Relaxed));
+            let mut due = self.since + changed + limit;
+            if self.active.load(Ordering::Relaxed) > 0 {
+                due = Instant::now() + limit;
+            } else if due <= Instant::now() {
                 return;
             }
+            tokio::time::sleep_until(due).await;
         }
     }
 }
@@ -104,8 +121,7 @@ struct InProgress(Arc<Progress>);
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_one();
+        self.0.end();
     }
 }
 
@@ -119,7 +135,7 @@ pub(super) async fn serve<S, H>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::new());
     let service = |info: ConnectionInfo| {
         let progress = progress.clone();
         service_fn(move |request: hyper::Request<Incoming>| {
@@ -127,7 +143,10 @@ pub(super) async fn serve<S, H>(
             let in_progress = progress.begin();
             async move {
                 let response = handler.handle(info, request).await;
-                Ok::<_, Infallible>(tracked(response, in_progress))
+                Ok::<_, Infallible>(response.map(|body| TrackedBody {
+                    body,
+                    _in_progress: in_progress,
+                }))
             }
         })
     };
@@ -138,10 +157,9 @@ pub(super) async fn serve<S, H>(
                 refusals: stream.refusals(),
                 ..info
             };
+            // How long a head may take and how many fields it may have is watched by the guard.
             let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_headers(MAX_FIELDS)
+                .header_read_timeout(None)
                 .max_buf_size(MAX_HEAD)
                 .serve_connection(TokioIo::new(stream), service(info))
                 .with_upgrades();
@@ -170,7 +188,7 @@ pub(super) async fn serve<S, H>(
 fn http2<I, S>(io: I, service: S) -> hyper::server::conn::http2::Connection<I, S, TokioExecutor>
 where
     I: Read + Write + Unpin,
-    S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: hyper::service::HttpService<Incoming, ResBody = TrackedBody, Error = Infallible>,
     S::Future: Send + 'static,
     S::ResBody: Send + 'static,
 {
@@ -222,17 +240,7 @@ async fn drive<C>(
     }
 }
 
-/// Ties a request's end to the end of its answer.
-fn tracked(response: Response, in_progress: InProgress) -> hyper::Response<Body> {
-    response.map(|body| {
-        TrackedBody {
-            body,
-            _in_progress: in_progress,
-        }
-        .boxed_unsync()
-    })
-}
-
+/// A body that ties a request's end to the end of its answer.
 struct TrackedBody {
     body: Body,
     _in_progress: InProgress,
@@ -263,7 +271,6 @@ mod tests {
     use super::*;
     use hyper::Response;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-    use tokio::time::Instant;
 
     use crate::request::{Request, RequestIds, body};
     use crate::stream::{Refusals, Scratch};
