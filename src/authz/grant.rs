@@ -1,7 +1,9 @@
 //! The proof that somebody may use a desktop. Only this layer can make one, the proxy takes nothing
 //! else, and it can be withdrawn at any time.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -79,5 +81,40 @@ impl DesktopGrant {
             () = self.desktop_gone() => {}
             () = self.principal_ended() => {}
         }
+    }
+}
+
+/// Waits for the end of a grant, on behalf of one request after another: what they share is set up once.
+pub struct Revocation {
+    grant: DesktopGrant,
+    gone: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Revocation {
+    /// Of this grant.
+    #[must_use]
+    pub fn of(grant: DesktopGrant) -> Self {
+        Self {
+            gone: Box::pin(grant.desktop_gone()),
+            ended: Box::pin(grant.principal_ended()),
+            grant,
+        }
+    }
+
+    /// Whether `grant` ends with the same session or token and the same desktop.
+    #[must_use]
+    pub fn is_of(&self, grant: &DesktopGrant) -> bool {
+        // The one that is held here stays where it is.
+        std::ptr::eq(self.grant.principal.ended(), grant.principal.ended())
+            && Arc::ptr_eq(&self.grant.desktop, &grant.desktop)
+    }
+
+    /// Ready when either has ended.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.ended.as_mut().poll(cx)
     }
 }

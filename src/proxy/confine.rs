@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::desktop::directory::Entry;
 use crate::model::id::DesktopId;
+use crate::request::client_addr::forwarded_by;
 
 /// What the page of a desktop may ask the browser for. Browsers remember for a whole origin what a person
 /// allowed, so that a desktop would have what was allowed to another; all that no desktop needs is denied.
@@ -15,21 +16,23 @@ const PERMISSIONS: &str = "bluetooth=(), camera=(), display-capture=(), geolocat
     otp-credentials=(), payment=(), publickey-credentials-create=(), publickey-credentials-get=(), \
     serial=(), usb=()";
 
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const X_DNS_PREFETCH_CONTROL: HeaderName = HeaderName::from_static("x-dns-prefetch-control");
+
 /// Knows our origin, which the policy has to spell out: `'self'` would mean all of it.
 #[derive(Clone, Debug)]
 pub struct Confinement {
     origin: String,
     /// The same for WebSockets: `wss://host`.
     socket_origin: String,
-    scheme: HeaderValue,
-    host: HeaderValue,
+    scheme: &'static str,
+    host: String,
+    told: String,
+    forwarded_by: String,
 }
 
 impl Confinement {
     /// For desktops that browsers see below `origin`.
-    ///
-    /// # Panics
-    /// Never: an origin is made of characters that a header may hold.
     #[must_use]
     pub fn new(origin: &str) -> Self {
         let host = origin.split_once("//").map_or(origin, |(_, host)| host);
@@ -41,22 +44,37 @@ impl Confinement {
         Self {
             origin: origin.to_owned(),
             socket_origin: format!("{sockets}://{host}"),
-            scheme: HeaderValue::from_static(scheme),
-            host: HeaderValue::try_from(host)
-                .expect("the host of a URL is made of characters that a header may hold"),
+            scheme,
+            host: host.to_owned(),
+            told: format!(
+                "Host: {host}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {host}\r\n"
+            ),
+            forwarded_by: forwarded_by(host, scheme),
         }
     }
 
     /// Our host and port, as browsers write them.
     #[must_use]
-    pub fn host(&self) -> &HeaderValue {
+    pub fn host(&self) -> &str {
         &self.host
     }
 
     /// How browsers reach us: `https`, or `http` on this machine.
     #[must_use]
-    pub fn scheme(&self) -> &HeaderValue {
-        &self.scheme
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// The header lines that tell a desktop under which name it was asked, the same for every request.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        &self.told
+    }
+
+    /// What its `Forwarded` says of that.
+    #[must_use]
+    pub fn forwarded_by(&self) -> &str {
+        &self.forwarded_by
     }
 
     /// Our origin.
@@ -100,15 +118,8 @@ impl Confinement {
                 .expect("origin and id are made of characters that a header may hold")
         });
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
-        for (name, value) in [
-            ("permissions-policy", PERMISSIONS),
-            ("x-dns-prefetch-control", "off"),
-        ] {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
+        headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static(PERMISSIONS));
+        headers.insert(X_DNS_PREFETCH_CONTROL, HeaderValue::from_static("off"));
     }
 }
 

@@ -2,29 +2,7 @@
 //! 4095 bytes of head and because nothing of the gateway's is a desktop's business. To the browser:
 //! what describes the answer, and nothing that could act on the whole origin.
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::authz::grant::DesktopGrant;
-use crate::request::RequestContext;
-use crate::request::client_addr::forwarded;
-
-/// Request headers that a desktop may see.
-const TO_DESKTOP: [HeaderName; 10] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::CACHE_CONTROL,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::IF_RANGE,
-    header::RANGE,
-    header::USER_AGENT,
-];
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 
 /// Longest value that is forwarded, bytes. A longer one is left out: all of them are optional.
 const MAX_VALUE: usize = 256;
@@ -61,85 +39,112 @@ fn may_pass(name: &HeaderName) -> bool {
     )
 }
 
-/// What a desktop is told about a request, apart from the request itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Sender<'a> {
-    /// May use the desktop.
-    pub grant: &'a DesktopGrant,
-    /// Who asks.
-    pub context: &'a RequestContext,
-    /// Our host as browsers write it.
-    pub host: &'a HeaderValue,
-    /// How browsers reach us.
-    pub scheme: &'a HeaderValue,
+/// The name under which a desktop may see a request header, in the spelling that old servers know.
+fn known_name(name: &HeaderName) -> Option<&'static str> {
+    Some(match *name {
+        header::ACCEPT => "Accept",
+        header::ACCEPT_ENCODING => "Accept-Encoding",
+        header::CACHE_CONTROL => "Cache-Control",
+        header::CONTENT_TYPE => "Content-Type",
+        header::CONTENT_ENCODING => "Content-Encoding",
+        header::IF_MODIFIED_SINCE => "If-Modified-Since",
+        header::IF_NONE_MATCH => "If-None-Match",
+        header::IF_RANGE => "If-Range",
+        header::RANGE => "Range",
+        header::USER_AGENT => "User-Agent",
+        _ => return None,
+    })
 }
 
-/// The head of a request to a desktop, with none of the browser's credentials.
-#[must_use]
-pub fn to_desktop<'a>(from_browser: &HeaderMap, sender: Sender<'a>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(16);
-    let client = sender.context.client;
-    let text = |value: &'a HeaderValue| value.to_str().unwrap_or_default();
-    let forwarded = forwarded(client, text(sender.host), text(sender.scheme));
-    headers.insert(header::HOST, sender.host.clone());
-    headers.insert(X_FORWARDED_PROTO, sender.scheme.clone());
-    headers.insert(X_FORWARDED_HOST, sender.host.clone());
-    for (name, value) in [
-        (X_FORWARDED_FOR, client.to_string()),
-        (header::FORWARDED, forwarded),
-    ] {
-        // Host and address are made of characters that a header may hold.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    if let Some(credentials) = &sender.grant.desktop().upstream.authorization {
-        headers.insert(header::AUTHORIZATION, credentials.clone());
-    }
-    copy_known(from_browser, &mut headers);
-    headers
+/// What a desktop may see of a browser's headers: of each known one the first, if it is short enough.
+pub fn known(from_browser: &HeaderMap) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
+    let mut last = None;
+    from_browser.iter().filter_map(move |(name, value)| {
+        // All values of a name come one after the other.
+        let name = known_name(name)?;
+        let first = last.replace(name) != Some(name);
+        (first && value.len() <= MAX_VALUE).then_some((name, value))
+    })
 }
 
-/// Copies what a desktop may see of a browser's request.
-pub fn copy_known(from_browser: &HeaderMap, headers: &mut HeaderMap) {
-    for name in &TO_DESKTOP {
-        if let Some(value) = from_browser
-            .get(name)
-            .filter(|value| value.len() <= MAX_VALUE)
-        {
-            headers.insert(name.clone(), value.clone());
+/// What of a desktop's headers may reach the browser.
+#[derive(Debug)]
+pub struct ToBrowser {
+    headers: HeaderMap,
+    /// Names that the desktop declared to be of one hop.
+    hop: Vec<HeaderName>,
+}
+
+impl Default for ToBrowser {
+    fn default() -> Self {
+        Self {
+            // Room for what is added to it later as well.
+            headers: HeaderMap::with_capacity(24),
+            hop: Vec::new(),
         }
     }
 }
 
-/// Leaves of a desktop's answer only what may reach the browser.
-pub fn to_browser(headers: &mut HeaderMap) {
-    let from_desktop = std::mem::replace(headers, HeaderMap::with_capacity(16));
-    let mut hop = Vec::new();
-    // Of a header with several values only the first comes with its name.
-    let mut current = None;
-    for (name, value) in from_desktop {
-        current = name.or(current);
-        match &current {
-            Some(name) if may_pass(name) => {
-                headers.append(name.clone(), value);
-            }
-            Some(name) if *name == header::CONNECTION => hop.push(value),
-            _ => {}
+impl ToBrowser {
+    /// Adds a header, if it may pass.
+    ///
+    /// # Errors
+    /// The value is none that a header may have.
+    pub fn add(&mut self, name: HeaderName, value: &[u8]) -> Result<(), InvalidHeaderValue> {
+        if may_pass(&name) {
+            self.headers.append(name, HeaderValue::from_bytes(value)?);
+        } else if name == header::CONNECTION {
+            // As bytes: one odd byte must not hide the other names.
+            let named = value.split(|byte| *byte == b',');
+            let named = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+            self.hop.extend(named);
         }
+        Ok(())
     }
-    // As bytes: one odd byte must not hide the other names.
-    let named = hop
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
-        headers.remove(name);
+
+    /// All of them, without those of one hop.
+    #[must_use]
+    pub fn finish(mut self) -> HeaderMap {
+        for name in self.hop {
+            self.headers.remove(name);
+        }
+        self.headers
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn to_browser(headers: &mut HeaderMap) {
+        let mut passed = ToBrowser::default();
+        for (name, value) in &*headers {
+            passed.add(name.clone(), value.as_bytes()).unwrap();
+        }
+        *headers = passed.finish();
+    }
+
+    #[test]
+    fn a_desktop_sees_the_first_of_what_it_knows() {
+        let mut headers = HeaderMap::new();
+        let long = "x".repeat(MAX_VALUE + 1);
+        for (name, value) in [
+            ("cookie", "x"),
+            ("accept", "first"),
+            ("authorization", "x"),
+            ("accept", "second"),
+            ("user-agent", &long),
+            ("user-agent", "second"),
+            ("if-none-match", "\"x\""),
+            ("x-forwarded-for", "x"),
+        ] {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let seen: Vec<_> = known(&headers)
+            .map(|(name, value)| (name, value.to_str().unwrap()))
+            .collect();
+        assert_eq!(seen, [("Accept", "first"), ("If-None-Match", "\"x\"")]);
+    }
 
     #[test]
     fn nothing_that_acts_on_the_origin_reaches_the_browser() {

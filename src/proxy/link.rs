@@ -1,41 +1,91 @@
-//! Connections to desktops that carry one HTTP exchange after another, where a desktop allows it.
-//!
-//! KasmVNC answers one request per connection and says so; its connections end with their answer. Other
-//! desktops keep theirs, and one page load then costs a handful of TLS handshakes instead of a hundred.
-//! A link that rests does so for a few seconds only: websockify has a process for each.
+//! One connection to a desktop and the exchange that it carries: the request goes out, its body as fast as
+//! the desktop takes it, while the answer may already come back. Whoever uses a link drives it; dropping it
+//! ends the connection.
 
-use std::collections::HashMap;
-use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use http_body_util::{Either, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, Sleep};
 
-use crate::model::id::DesktopId;
-use crate::stream::{DesktopStream, WorkerId};
+use super::ProxyError;
+use super::answer::{Answer, Reader};
+use super::framing::{BadBody, Framing};
+use crate::authz::grant::{DesktopGrant, Revocation};
+use crate::stream::{DesktopStream, End as _, Output, Scratch};
 
-/// How long a link may rest.
-pub const REST: Duration = Duration::from_secs(3);
-/// How many links of one worker to one desktop may rest.
-const MAX_RESTING: usize = 32;
+/// How long a desktop may take to begin its answer, and to take a piece of an upload.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a desktop is sent: the browser's body, or none.
-pub type UpstreamBody = Either<Incoming, Empty<Bytes>>;
-
-type Driven = Pin<Box<Connection<TokioIo<DesktopStream>, UpstreamBody>>>;
-type Rests = HashMap<(WorkerId, DesktopId), Vec<Resting>>;
-
-/// A connection to a desktop that is driven by whoever uses it.
+/// A connection to a desktop.
 pub struct Link {
-    sender: SendRequest<UpstreamBody>,
-    /// `None` once it has ended.
-    connection: Option<Driven>,
+    stream: DesktopStream,
+    scratch: Scratch,
+    /// What was read and not used.
+    read: BytesMut,
+    reader: Reader,
+    upload: Option<Upload>,
+    /// Why the rest of the upload was not sent.
+    broken: Option<io::Error>,
+    /// A byte of the answer has come.
+    answered: bool,
+    /// When the desktop last took something.
+    since: Instant,
+    /// Goes off no later than the answer is late, and perhaps earlier: it is set anew only then.
+    alarm: Option<Pin<Box<Sleep>>>,
+    revocation: Option<Revocation>,
+}
+
+/// A request's body on its way to a desktop.
+pub struct Upload {
+    body: Incoming,
+    /// How much is left of a body whose length was said; otherwise it goes in chunks.
+    left: Option<u64>,
+}
+
+impl Upload {
+    /// Of a request; `None` if it has no body.
+    pub fn of(body: Incoming) -> Option<Self> {
+        let left = body.size_hint().exact();
+        (!body.is_end_stream()).then_some(Self { body, left })
+    }
+
+    /// The header line that frames it.
+    pub fn header(&self) -> String {
+        match self.left {
+            Some(length) => format!("Content-Length: {length}\r\n"),
+            None => "Transfer-Encoding: chunked\r\n".to_owned(),
+        }
+    }
+
+    /// The next bytes to be sent; `None` after the last ones.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                return Poll::Ready(match self.left {
+                    None | Some(0) => None,
+                    Some(_) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                });
+            };
+            // Trailers stay here: nothing that a desktop needs is in them.
+            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else {
+                continue;
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let Some(left) = &mut self.left else {
+                let size = format!("{:x}\r\n", data.len());
+                return Poll::Ready(Some(Ok([size.as_bytes(), &data, b"\r\n"].concat().into())));
+            };
+            let rest = left.checked_sub(data.len() as u64);
+            *left = rest.ok_or(io::ErrorKind::InvalidData)?;
+            return Poll::Ready(Some(Ok(data)));
+        }
+    }
 }
 
 impl std::fmt::Debug for Link {
@@ -46,120 +96,191 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     /// A link over a fresh connection.
-    ///
-    /// # Errors
-    /// Never in practice: nothing is sent yet.
-    pub async fn over(stream: DesktopStream) -> hyper::Result<Self> {
-        let (sender, connection) = Builder::new()
-            .title_case_headers(true)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        Ok(Self {
-            sender,
-            connection: Some(Box::pin(connection)),
-        })
-    }
-
-    /// Moves the connection on. What goes wrong there reaches the exchange as well.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && connection.as_mut().poll(cx).is_ready()
-        {
-            self.connection = None;
+    pub fn over(stream: DesktopStream, scratch: Scratch) -> Self {
+        Self {
+            stream,
+            scratch,
+            read: BytesMut::new(),
+            reader: Reader::new(false),
+            upload: None,
+            broken: None,
+            answered: false,
+            since: Instant::now(),
+            alarm: None,
+            revocation: None,
         }
     }
 
-    /// Whether it is fit for another exchange.
-    fn is_fit(&mut self) -> bool {
-        // A desktop that has closed it in the meantime is noticed by this.
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready()
+    /// Whether nothing has come since the last request was sent.
+    pub fn is_untouched(&self) -> bool {
+        !self.answered
     }
 
-    /// Sends a request, and waits for the head of the answer.
+    /// Whether another exchange may follow, for all that is known: everything was sent, and nothing came
+    /// behind the answer.
+    pub fn is_settled(&self) -> bool {
+        self.read.is_empty() && self.upload.is_none() && self.broken.is_none()
+    }
+
+    /// Whether a link that rests has neither ended nor said anything unasked.
+    pub fn is_quiet(&mut self) -> bool {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        self.is_settled() && self.poll_read(cx).is_pending()
+    }
+
+    /// Keeps no memory while it rests.
+    pub fn rest(&mut self) {
+        self.read = BytesMut::new();
+    }
+
+    /// Sends the head of a request, and queues its body.
     ///
     /// # Errors
-    /// The connection broke, or what came is not HTTP.
-    pub async fn send(
+    /// The connection broke.
+    pub fn begin(
         &mut self,
-        request: Request<UpstreamBody>,
-    ) -> hyper::Result<Response<Incoming>> {
-        poll_fn(|cx| {
-            self.drive(cx);
-            self.sender.poll_ready(cx)
-        })
-        .await?;
-        let answer = self.sender.send_request(request);
-        tokio::pin!(answer);
-        poll_fn(|cx| {
-            self.drive(cx);
-            answer.as_mut().poll(cx)
-        })
-        .await
-    }
-}
-
-/// The links that rest, of all workers: each is used again by its own worker only.
-#[derive(Clone, Debug, Default)]
-pub struct Links(Arc<Mutex<Rests>>);
-
-#[derive(Debug)]
-struct Resting {
-    link: Link,
-    since: Instant,
-}
-
-impl Links {
-    fn lock(&self) -> MutexGuard<'_, Rests> {
-        // The map is whole between any two calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        cx: &mut Context<'_>,
+        (head, upload): (&[u8], &mut Option<Upload>),
+        to_head: bool,
+    ) -> io::Result<()> {
+        self.reader = Reader::new(to_head);
+        self.upload = upload.take();
+        self.answered = false;
+        self.write(cx, head)
     }
 
-    /// A link that has rested and is still good.
-    pub fn take(&self, worker: WorkerId, desktop: DesktopId) -> Option<Link> {
+    /// Writes bytes; what the socket does not take waits in the stream.
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.since = Instant::now();
+        let mut buffers = self.scratch.lock();
+        let mut output = Output::new(&mut buffers.outgoing);
+        self.stream.push(bytes, &mut output)?;
+        self.stream.commit(cx, &output)
+    }
+
+    /// Reads once: how many bytes more there are, none at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let before = self.read.len();
         loop {
-            // The lock is not held while the link is looked at.
-            let Resting { mut link, since } = self.lock().get_mut(&(worker, desktop))?.pop()?;
-            if since.elapsed() < REST && link.is_fit() {
-                return Some(link);
+            let mut buffers = self.scratch.lock();
+            let sink = &mut |bytes: &[u8]| self.read.extend_from_slice(bytes);
+            let pulled = self.stream.poll_pull(cx, &mut buffers.incoming, sink);
+            drop(buffers);
+            if pulled.is_pending() {
+                // Nobody writes while the desktop is waited for, so what is queued has to go now.
+                if let Poll::Ready(Err(error)) = self.stream.poll_drain(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                return Poll::Pending;
+            }
+            ready!(pulled)?;
+            let count = self.read.len() - before;
+            if count > 0 || self.stream.is_at_end() {
+                self.answered |= count > 0;
+                return Poll::Ready(Ok(count));
             }
         }
     }
 
-    /// Lets a link rest, if it is fit for that.
-    pub fn put(&self, worker: WorkerId, desktop: DesktopId, mut link: Link) {
-        if !link.is_fit() {
-            return;
-        }
-        let since = Instant::now();
-        let mut links = self.lock();
-        let resting = links.entry((worker, desktop)).or_default();
-        if resting.len() < MAX_RESTING {
-            resting.push(Resting { link, since });
+    /// Sends on what is left of the upload. A desktop that takes no more of it may still answer.
+    fn drive_upload(&mut self, cx: &mut Context<'_>) {
+        if self.upload.is_some()
+            && let Poll::Ready(Err(error)) = self.poll_upload(cx)
+        {
+            self.upload = None;
+            self.broken = Some(error);
         }
     }
 
-    /// Closes what has rested for too long.
-    pub fn sweep(&self) {
-        self.lock().retain(|_, resting| {
-            resting.retain(|link| link.since.elapsed() < REST);
-            !resting.is_empty()
-        });
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(upload) = &mut self.upload {
+            ready!(self.stream.poll_drain(cx))?;
+            if let Some(bytes) = ready!(upload.poll_next(cx)) {
+                self.write(cx, &bytes?)?;
+                continue;
+            }
+            let chunked = upload.left.is_none();
+            self.upload = None;
+            if chunked {
+                self.write(cx, b"0\r\n\r\n")?;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
-}
 
-/// Polls a body that is fed by `link`.
-pub fn poll_body(
-    body: &mut Incoming,
-    link: &mut Link,
-    cx: &mut Context<'_>,
-) -> Poll<Option<hyper::Result<hyper::body::Frame<Bytes>>>> {
-    use hyper::body::Body as _;
-
-    if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-        return Poll::Ready(frame);
+    /// The head of the answer.
+    ///
+    /// # Errors
+    /// The connection broke, what came is not HTTP, or nothing came in time.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, ProxyError>> {
+        self.drive_upload(cx);
+        loop {
+            let error = match self.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => match self.reader.read(&mut self.read) {
+                    Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
+                    Ok(None) => continue,
+                    Err(error) => return Poll::Ready(Err(ProxyError::Upstream(error))),
+                },
+                Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
+                Poll::Ready(Err(error)) => error,
+                Poll::Pending => {
+                    ready!(self.poll_late(cx));
+                    return Poll::Ready(Err(ProxyError::Timeout));
+                }
+            };
+            let error = self.broken.take().unwrap_or(error);
+            return Poll::Ready(Err(ProxyError::Broken(error)));
+        }
     }
-    // Only now does the connection know that somebody wants more.
-    link.drive(cx);
-    Poll::Ready(ready!(Pin::new(body).poll_frame(cx)))
+
+    /// Ready when the grant is withdrawn on which the exchange stands.
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>, grant: &DesktopGrant) -> Poll<()> {
+        match &mut self.revocation {
+            Some(revocation) if revocation.is_of(grant) => revocation.poll(cx),
+            other => other.insert(Revocation::of(grant.clone())).poll(cx),
+        }
+    }
+
+    /// Ready once the answer is late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.since + HEAD_TIMEOUT;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// What has been read of the answer's body, if it is there already.
+    ///
+    /// # Errors
+    /// The chunks are malformed.
+    pub fn take(&mut self, framing: &mut Framing) -> Result<Option<Bytes>, BadBody> {
+        Ok(framing.take(&mut self.read)?)
+    }
+
+    /// The next bytes of the answer's body; `None` at its end.
+    pub fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        framing: &mut Framing,
+    ) -> Poll<Option<Result<Bytes, BadBody>>> {
+        self.drive_upload(cx);
+        loop {
+            if let Some(bytes) = self.take(framing)? {
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            if framing.is_over() {
+                return Poll::Ready(None);
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                framing.end()?;
+            }
+        }
+    }
 }

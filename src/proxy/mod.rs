@@ -1,10 +1,14 @@
 //! The data plane: carries requests, answers and WebSocket streams between a browser and the desktop
-//! that a [`DesktopGrant`] names. Plain hyper on both sides; a stream after 101 is spliced.
+//! that a [`DesktopGrant`] names. Towards the browser it is plain hyper's, towards the desktop our own; a
+//! stream after 101 is spliced.
 
+mod answer;
 pub mod confine;
 pub mod frames;
+mod framing;
 pub mod headers;
 mod link;
+mod links;
 pub mod rewrite;
 pub mod rfb;
 pub mod target;
@@ -14,6 +18,7 @@ mod upstream;
 
 use std::sync::Arc;
 
+use hyper::header::HeaderName;
 use hyper::http;
 
 use crate::authz::grant::DesktopGrant;
@@ -23,8 +28,10 @@ use crate::request::{Request, RequestContext, Response};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use confine::Confinement;
-use link::Links;
+use links::Links;
 use target::{BadTarget, Target};
+
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
 /// How often resting connections are looked at.
 pub const SWEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
@@ -52,7 +59,7 @@ pub enum ProxyError {
     Broken(#[source] std::io::Error),
     /// The desktop's answer is not HTTP.
     #[error("the desktop's answer cannot be read")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] answer::BadAnswer),
     /// The desktop did not begin to answer.
     #[error("the desktop did not answer in time")]
     Timeout,
@@ -144,7 +151,7 @@ impl Proxy {
         if !grant.desktop().template.allows_path(target.decoded_path()) {
             return Err(ProxyError::Denied);
         }
-        if request.headers().get("service-worker").is_some() {
+        if request.headers().contains_key(SERVICE_WORKER) {
             return Err(ProxyError::ServiceWorker);
         }
         grant.touch(self.clock.timestamp());

@@ -3,9 +3,6 @@
 
 use std::borrow::Cow;
 
-use hyper::Uri;
-use hyper::http;
-
 /// Longest path with query that is forwarded, bytes: KasmVNC's buffers hold 1024.
 pub const MAX_TARGET: usize = 1024;
 
@@ -43,8 +40,12 @@ impl Target {
         if text.len() > MAX_TARGET {
             return Err(BadTarget::TooLong);
         }
+        // It is written into a request line as it is.
+        let plain = |byte: u8| byte > b' ' && byte != 0x7f;
         // KasmVNC searches the whole head for this, the query included.
-        if !path.starts_with('/') || text.contains("../") {
+        let has =
+            |text: &str, what: &[u8]| text.as_bytes().windows(what.len()).any(|at| at == what);
+        if !path.starts_with('/') || has(&text, b"../") || !text.bytes().all(plain) {
             return Err(BadTarget::Ambiguous);
         }
         let decoded = if path.contains('%') {
@@ -54,13 +55,12 @@ impl Target {
         };
         let plain = decoded.as_deref().unwrap_or(path);
         // An encoded slash, in however many coats, shows as one slash more.
-        let slashes = |text: &str| text.matches('/').count();
-        let ambiguous = path.contains("//")
+        let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();
+        let mut segments = plain.as_bytes().split(|byte| *byte == b'/');
+        let ambiguous = has(path, b"//")
             || slashes(plain) != slashes(path)
             || plain.chars().any(|c| c.is_control() || c == '\\')
-            || plain
-                .split('/')
-                .any(|segment| matches!(segment, "." | ".."));
+            || segments.any(|segment| matches!(segment, b"." | b".."));
         if ambiguous {
             return Err(BadTarget::Ambiguous);
         }
@@ -82,14 +82,6 @@ impl Target {
     #[must_use]
     pub fn decoded_path(&self) -> &str {
         self.decoded.as_deref().unwrap_or(&self.text[..self.path])
-    }
-
-    /// As a URI of origin form.
-    ///
-    /// # Errors
-    /// It has a character that the URI type does not take.
-    pub fn to_uri(&self) -> Result<Uri, http::Error> {
-        Ok(Uri::try_from(self.as_str())?)
     }
 }
 

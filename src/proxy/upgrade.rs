@@ -166,8 +166,7 @@ impl Proxy {
         target: &Target,
         (handshake, agent): (&Handshake, Option<&str>),
     ) -> String {
-        let host = self.confinement.host().to_str().unwrap_or_default();
-        let scheme = self.confinement.scheme().to_str().unwrap_or_default();
+        let (host, scheme) = (self.confinement.host(), self.confinement.scheme());
         let mut head = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nOrigin: {}\r\n",

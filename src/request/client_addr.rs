@@ -79,12 +79,22 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 /// and by which scheme it asked.
 #[must_use]
 pub fn forwarded(client: IpAddr, host: &str, scheme: &str) -> String {
-    let node = match client.to_canonical() {
+    format!("for={}{}", node(client), forwarded_by(host, scheme))
+}
+
+/// The client in a `Forwarded` field.
+#[must_use]
+pub fn node(client: IpAddr) -> String {
+    match client.to_canonical() {
         IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
-    let (node, host, scheme) = (value(&node), value(host), value(scheme));
-    format!("for={node};host={host};proto={scheme}")
+        IpAddr::V6(v6) => value(&format!("[{v6}]")),
+    }
+}
+
+/// What a `Forwarded` field has behind the client, the same for all requests to one host.
+#[must_use]
+pub fn forwarded_by(host: &str, scheme: &str) -> String {
+    format!(";host={};proto={}", value(host), value(scheme))
 }
 
 /// A token as it is, anything else as a quoted string (RFC 9110, sections 5.6.2 and 5.6.4). What a quoted

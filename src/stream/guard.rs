@@ -12,9 +12,9 @@ mod refusal;
 
 use std::ops::Range;
 
-use chunked::Chunked;
 use head::{Framing, Head, Step};
 
+pub use chunked::{Chunked, Piece};
 pub use refusal::Refusal;
 
 /// Largest head of a request, bytes, from its request line to its empty line.

@@ -24,5 +24,6 @@ mod second_origin;
 mod smuggling;
 mod smuggling_cases;
 mod store;
+mod upstream;
 mod websocket;
 mod wire;

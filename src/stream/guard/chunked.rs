@@ -5,9 +5,24 @@
 use super::line::{self, End};
 use super::{MAX_LENGTH, MAX_SIZE_DIGITS, MAX_TRAILER_FIELDS, MAX_TRAILERS, Refusal, names, take};
 
-/// Where in a chunked body the first byte not yet passed stands.
+/// A chunked body, as far as it has been read.
 #[derive(Debug)]
-pub(super) enum Chunked {
+pub struct Chunked(Place);
+
+/// What a piece of a chunked body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Content.
+    Data,
+    /// A line or the end of one.
+    Line,
+    /// The line that ends the body.
+    Last,
+}
+
+/// Where in a chunked body the first byte not yet read stands.
+#[derive(Debug)]
+enum Place {
     /// Before a chunk's size.
     Size,
     /// In a chunk with so many bytes still to come.
@@ -20,7 +35,7 @@ pub(super) enum Chunked {
 
 /// What has been read of a trailer section.
 #[derive(Debug)]
-pub(super) struct Trailers {
+struct Trailers {
     /// Bytes that it may still have.
     room: usize,
     /// Up to where the end of its line under way has been looked for.
@@ -30,34 +45,56 @@ pub(super) struct Trailers {
 }
 
 impl Chunked {
-    pub(super) const fn new() -> Self {
-        Self::Size
+    /// At its beginning.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Place::Size)
     }
 
     /// Reads on in `bytes`. Says how many of them are whole lines or data, and whether the body has ended.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
         let mut used = 0;
-        loop {
-            let rest = &bytes[used..];
-            let step = match self {
-                Self::Size => size_line(rest)?,
-                Self::Data(left) => Some((take(left, rest), *left)).filter(|(used, _)| *used > 0),
-                Self::DataEnd => data_end(rest)?,
-                Self::Trailers(trailers) => trailers.line(rest)?,
-            };
-            let Some((step, number)) = step else {
-                return Ok((used, false));
-            };
+        while let Some((step, piece)) = self.next(&bytes[used..])? {
             used += step;
-            *self = match (&self, number) {
-                (Self::Size, 0) => Self::Trailers(Trailers::new()),
-                (Self::Size | Self::Data(_), 1..) => Self::Data(number),
-                (Self::Data(_), 0) => Self::DataEnd,
-                (Self::DataEnd, _) => Self::Size,
-                (Self::Trailers(_), 0) => return Ok((used, true)),
-                (Self::Trailers(_), _) => continue,
-            };
+            if piece == Piece::Last {
+                return Ok((used, true));
+            }
         }
+        Ok((used, false))
+    }
+
+    /// Reads the next piece in `bytes`, which begin where the last one ended: how long it is, and what.
+    /// `None`: it is not whole; after the last piece nothing may be read.
+    ///
+    /// # Errors
+    /// Two readers could understand the bytes differently.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Option<(usize, Piece)>, Refusal> {
+        let step = match &mut self.0 {
+            Place::Size => size_line(bytes)?,
+            Place::Data(left) => Some((take(left, bytes), *left)).filter(|(used, _)| *used > 0),
+            Place::DataEnd => data_end(bytes)?,
+            Place::Trailers(trailers) => trailers.line(bytes)?,
+        };
+        let Some((used, number)) = step else {
+            return Ok(None);
+        };
+        let (place, piece) = match (&self.0, number) {
+            (Place::Size, 0) => (Place::Trailers(Trailers::new()), Piece::Line),
+            (Place::Size, 1..) => (Place::Data(number), Piece::Line),
+            (Place::Data(_), 0) => (Place::DataEnd, Piece::Data),
+            (Place::Data(_), 1..) => (Place::Data(number), Piece::Data),
+            (Place::DataEnd, _) => (Place::Size, Piece::Line),
+            (Place::Trailers(_), 0) => return Ok(Some((used, Piece::Last))),
+            (Place::Trailers(_), _) => return Ok(Some((used, Piece::Line))),
+        };
+        self.0 = place;
+        Ok(Some((used, piece)))
+    }
+}
+
+impl Default for Chunked {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

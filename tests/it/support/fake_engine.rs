@@ -78,6 +78,12 @@ impl FakeEngine {
         self.desktops.lock().unwrap()[name].clone()
     }
 
+    /// The desktop in a running container, which is without one from now on.
+    pub fn take_desktop(&self, name: &str) -> FakeDesktop {
+        let desktop = self.desktops.lock().unwrap().remove(name);
+        Arc::into_inner(desktop.expect("a desktop")).expect("nobody else has it")
+    }
+
     /// Removes a container behind the gateway's back.
     pub fn vanish(&self, name: &str) {
         self.containers.lock().unwrap().remove(name);

@@ -13,4 +13,5 @@ pub mod fake_engine;
 pub mod gateway;
 pub mod h2;
 pub mod manual_clock;
+pub mod scripted;
 pub mod socket;
