@@ -16,7 +16,7 @@ use crate::authn::cookies::Cookies;
 use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
 use crate::authn::origin::OriginGuard;
-use crate::authn::session::{self, Sessions};
+use crate::authn::session::Sessions;
 use crate::authn::ticket::Tickets;
 use crate::authn::{self, Authenticator};
 use crate::clock::Clock;
@@ -282,7 +282,12 @@ impl App {
         spawn_metrics(server.metrics, &gateway);
         stop.await;
         tracing::info!(drain_seconds = server.drain.as_secs(), "stopping");
-        let drained = tasks.stop(server.drain).await;
+        // Who signs out while streams drain is heard too; no task may outlive the start of a stop.
+        let sessions = gateway.authenticator.sessions();
+        let drained = tokio::select! {
+            drained = tasks.stop(server.drain) => drained,
+            () = sessions.watch() => false,
+        };
         gateway.desktops.flush_activity().await;
         if let Err(error) = gateway.authenticator.sessions().flush().await {
             tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
@@ -377,16 +382,15 @@ fn spawn_upkeep(
 ) {
     let tasks = &gateway.tasks;
     let (authenticator, desktops) = (&gateway.authenticator, &gateway.desktops);
-    let sweeper = authenticator.clone();
-    tasks.every("session sweep", session::RECHECK, move || {
-        let authenticator = sweeper.clone();
-        async move {
-            authenticator.sessions().sweep();
-            if let Err(error) = authenticator.sessions().recheck_in_use().await {
-                tracing::debug!(error = %ErrorChain(&error), "sessions in use could not be checked");
-            }
-        }
-    });
+    let (watcher, listener) = (authenticator.clone(), authenticator.clone());
+    tasks.until_soft(
+        "session watch",
+        async move { watcher.sessions().watch().await },
+    );
+    tasks.until_soft(
+        "session news",
+        async move { listener.sessions().listen().await },
+    );
     let proxy = gateway.proxy.clone();
     tasks.every("link sweep", proxy::SWEEP_PERIOD, move || {
         proxy.sweep();

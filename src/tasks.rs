@@ -85,6 +85,21 @@ impl Tasks {
         });
     }
 
+    /// Runs `future` as a task that the soft stop drops.
+    pub fn until_soft<F>(&self, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let soft = self.soft.clone();
+        self.spawn(name, async move {
+            tokio::select! {
+                biased;
+                () = soft.cancelled() => {}
+                () = future => {}
+            }
+        });
+    }
+
     /// Cancelled when the stop begins: finish requests, take no new ones.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use deskgate::app::{App, Core};
+use deskgate::authn::session::Login;
 use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::Config;
 use deskgate::config::raw::Raw;
@@ -71,7 +72,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         .database
         .upsert_user(&identity, clock.timestamp())
         .await?;
-    let session = core.sessions.create(&user, None).await?;
+    let session = core.sessions.create(&user, Login::default()).await?;
     let desktops = core.desktops.clone();
     let app = App::on(core, config, clock)?;
     let port = app.local_addr()?.port();

@@ -4,6 +4,7 @@
 pub mod claims;
 pub mod cookies;
 pub mod http_client;
+mod live;
 pub mod oidc;
 pub mod origin;
 pub mod principal;
@@ -30,7 +31,7 @@ use cookies::{Cookies, PendingLogin};
 use oidc::{LoginError, Oidc};
 use origin::{CSRF_HEADER, OriginGuard, Side};
 use principal::Principal;
-use session::{Session, Sessions};
+use session::{Login, Session, Sessions};
 use ticket::Tickets;
 use token::SessionSecret;
 
@@ -291,13 +292,16 @@ impl Authenticator {
             .upsert_user(&logged_in.identity, self.clock.timestamp())
             .await?;
         // A login always makes a new session; the old one ends, so that none can be fixed beforehand.
-        if let Some(old) = Cookies::session(headers) {
-            self.sessions.end(&old.hash()).await?;
+        let old = Cookies::session(headers).map(|secret| secret.hash());
+        let login = Login {
+            id_token: Some(&logged_in.id_token),
+            replaces: old.as_ref(),
+            ..Login::default()
+        };
+        let secret = self.sessions.create(&user, login).await?;
+        if let Some(old) = &old {
+            self.sessions.end(old).await?;
         }
-        let secret = self
-            .sessions
-            .create(&user, Some(&logged_in.id_token))
-            .await?;
         let session = self.sessions.find(&secret).await?;
         tracing::info!(user = %user.id, role = user.identity.role.as_str(), "logged in");
         Ok(Welcome {
@@ -330,8 +334,9 @@ impl Authenticator {
 
     /// Ends a session here; returns where the provider ends its own, if it can.
     pub async fn log_out(&self, session: &Session) -> Result<Option<Url>, StoreError> {
-        let id_token = self.sessions.end(&session.hash).await?;
+        let ended = self.sessions.end(&session.hash).await?;
         tracing::info!(user = %session.user.id, session = %session.id, "logged out");
+        let id_token = ended.and_then(|ended| ended.id_token);
         Ok(self.oidc.logout_url(id_token.as_deref()).await)
     }
 }

@@ -41,6 +41,12 @@ impl DesktopGrant {
         self.principal.touch(now);
     }
 
+    /// Notes traffic that no person caused: clients ask for pictures and send signs of life by themselves, for as
+    /// long as their tab is open. The desktop is in use, but whoever went away from it does not use the session.
+    pub fn traffic(&self, now: Timestamp) {
+        self.desktop.touch(now);
+    }
+
     /// Notes input of a person, which is traffic as well.
     pub fn input(&self, now: Timestamp) {
         self.desktop.input(now);

@@ -65,6 +65,13 @@ impl InputScanner {
         self.stream.inputs()
     }
 
+    /// Whether it can tell input from what a client sends by itself. Not so before the end of the handshake,
+    /// nor in a stream of another kind.
+    #[must_use]
+    pub const fn is_following(&self) -> bool {
+        self.stream.is_following()
+    }
+
     /// Whether the stream could not be followed, so that [`Self::scan`] answers false for ever. What
     /// the person does is then unknown, not nothing.
     #[must_use]

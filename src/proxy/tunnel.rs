@@ -1,6 +1,7 @@
 //! A WebSocket after both answers: bytes from one side to the other, untouched and for as long as it
 //! lasts. Neither side need ever say anything, so there is no idle limit here; what ends a tunnel is one
-//! of its ends, its grant, or the end of the gateway.
+//! of its ends, its grant, or the end of the gateway. A session that nobody uses ends all the same, and its
+//! grants with it: see [`DesktopGrant::traffic`].
 //!
 //! A tunnel owns no buffer. Bytes are decrypted in the worker's memory, looked at as they pass, and
 //! encrypted for the other side from there; only what a slow peer does not take stays in the tunnel.
@@ -89,6 +90,8 @@ impl Watch<'_> {
         } else if self.input.is_lost() {
             // Another protocol than RFB, or an unknown dialect: better kept too long than lost.
             self.grant.used(now);
+        } else if self.input.is_following() {
+            self.grant.traffic(now);
         } else {
             self.grant.touch(now);
         }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod containers;
+pub mod notify;
 pub mod sessions;
 pub mod starts;
 pub mod users;

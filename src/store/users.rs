@@ -2,10 +2,28 @@
 
 use sqlx::Row;
 
+use super::notify::{SESSIONS, announce};
 use super::{Database, StoreError, on_pool};
 use crate::model::id::UserId;
 use crate::model::time::Timestamp;
 use crate::model::user::{Identity, Role, User};
+
+/// The version of a user is the time of the last change, or one more than before where the clock says less:
+/// what is equal keeps its version, and no two versions of a user are the same.
+const UPSERT: &str = "
+    INSERT INTO users (id, issuer, subject, username, name, email, role, groups, created_at, last_login, version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9)
+    ON CONFLICT (issuer, subject) DO UPDATE SET
+        username = excluded.username, name = excluded.name, email = excluded.email, role = excluded.role,
+        groups = excluded.groups, last_login = excluded.last_login,
+        version = CASE
+            WHEN users.username = excluded.username AND users.role = excluded.role AND users.groups = excluded.groups
+                AND COALESCE(users.name, '') = COALESCE(excluded.name, '')
+                AND COALESCE(users.email, '') = COALESCE(excluded.email, '') THEN users.version
+            WHEN users.version >= excluded.version THEN users.version + 1
+            ELSE excluded.version
+        END
+    RETURNING id, version";
 
 impl Database {
     /// The user whom the provider calls this.
@@ -26,7 +44,8 @@ impl Database {
         })
     }
 
-    /// Records what the provider said at a login and returns the user, made if new.
+    /// Records what the provider said at a login and returns the user, made if new. Sessions of a user who is
+    /// known differently hear of it, at every gateway.
     pub async fn upsert_user(
         &self,
         identity: &Identity,
@@ -34,26 +53,26 @@ impl Database {
     ) -> Result<User, StoreError> {
         let groups = serde_json::json!(identity.groups).to_string();
         let id: String = on_pool!(self, |pool| {
-            sqlx::query(
-                "INSERT INTO users (id, issuer, subject, username, name, email, role, groups, created_at, last_login)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
-                 ON CONFLICT (issuer, subject) DO UPDATE SET
-                     username = excluded.username, name = excluded.name, email = excluded.email, role = excluded.role,
-                     groups = excluded.groups, last_login = excluded.last_login
-                 RETURNING id",
-            )
-            .bind(UserId::random().to_string())
-            .bind(&identity.issuer)
-            .bind(&identity.subject)
-            .bind(&identity.username)
-            .bind(identity.name.as_deref())
-            .bind(identity.email.as_deref())
-            .bind(identity.role.as_str())
-            .bind(groups)
-            .bind(now.millis())
-            .fetch_one(pool)
-            .await?
-            .try_get("id")?
+            let mut transaction = pool.begin().await?;
+            let row = sqlx::query(UPSERT)
+                .bind(UserId::random().to_string())
+                .bind(&identity.issuer)
+                .bind(&identity.subject)
+                .bind(&identity.username)
+                .bind(identity.name.as_deref())
+                .bind(identity.email.as_deref())
+                .bind(identity.role.as_str())
+                .bind(groups)
+                .bind(now.millis())
+                .fetch_one(&mut *transaction)
+                .await?;
+            // A new user has no session yet that could hear of it, which does no harm.
+            let version: i64 = row.try_get("version")?;
+            if version >= now.millis() {
+                announce!(self, transaction, SESSIONS, "");
+            }
+            transaction.commit().await?;
+            row.try_get("id")?
         });
         let id = id
             .parse()

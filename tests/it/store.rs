@@ -11,7 +11,7 @@ use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
 use deskgate::store::audit::{Entry, Filter};
 use deskgate::store::containers::Change;
-use deskgate::store::sessions::NewSession;
+use deskgate::store::sessions::{Ending, NewSession};
 use deskgate::store::starts::{Limits, Recorded};
 
 const ENGINE: &str = "docker";
@@ -82,6 +82,9 @@ async fn sessions(db: &Database, user: &User) -> SessionId {
             hash,
             user: user.id,
             id_token: Some("token"),
+            provider_sid: None,
+            device: "Firefox on Linux",
+            address: None,
             now: at(100),
             expires_at: at(expires),
         };
@@ -93,8 +96,12 @@ async fn sessions(db: &Database, user: &User) -> SessionId {
         (found.created_at, found.expires_at, found.last_seen),
         (at(100), at(9000), at(100))
     );
-    db.touch_sessions(&[(kept_id, at(700))]).await.unwrap();
-    db.touch_sessions(&[(kept_id, at(600))]).await.unwrap();
+    db.touch_sessions(&[(kept_id, at(700), None)])
+        .await
+        .unwrap();
+    db.touch_sessions(&[(kept_id, at(600), None)])
+        .await
+        .unwrap();
     assert_eq!(
         db.find_session(&kept).await.unwrap().unwrap().last_seen,
         at(700),
@@ -106,7 +113,8 @@ async fn sessions(db: &Database, user: &User) -> SessionId {
         1
     );
     assert!(db.find_session(&dropped).await.unwrap().is_none());
-    assert_eq!(db.delete_session(&dropped).await.unwrap(), None);
+    let ended = db.end_sessions(Ending::Hash(&dropped)).await.unwrap();
+    assert_eq!(ended, []);
     kept_id
 }
 

@@ -75,6 +75,20 @@ impl ClientStream {
         matches!(self.expected, Expected::Nothing)
     }
 
+    /// Whether messages are being told apart: the handshake is over, and nothing unknown has come.
+    pub(super) const fn is_following(&self) -> bool {
+        !matches!(
+            self.expected,
+            Expected::VersionName
+                | Expected::VersionMajor
+                | Expected::VersionMinor
+                | Expected::SecurityType
+                | Expected::SharedOrResponse
+                | Expected::ClientInit
+                | Expected::Nothing
+        )
+    }
+
     /// How many messages were a person's input; wraps around.
     pub(super) const fn inputs(&self) -> u32 {
         self.inputs

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deskgate::app::{App, Core};
-use deskgate::authn::session::Sessions;
+use deskgate::authn::session::{Login, Sessions};
 use deskgate::authn::token::SessionSecret;
 use deskgate::clock::Clock;
 use deskgate::config::Config;
@@ -76,6 +76,18 @@ impl TestGateway {
         self.tasks.hard().cancel();
         self.running.shutdown().await;
         self.another().await
+    }
+
+    /// The same with the same provider, while this one runs.
+    pub async fn sibling(&self) -> Self {
+        let mut settings: Vec<_> = self
+            .settings
+            .iter()
+            .map(|(key, value)| (&**key, &**value))
+            .collect();
+        settings.push(("OAUTH_ISSUER", &self.config.oidc.issuer));
+        let (data, engine) = (self.data.clone(), self.engine.clone());
+        Self::start_in(data, engine, self.clock.clone(), &settings).await
     }
 
     async fn start_in(
@@ -172,21 +184,15 @@ impl TestGateway {
         let database = Database::connect(&self.config.database)
             .await
             .expect("the database");
-        let identity = Identity {
-            issuer: "https://id.test".into(),
-            subject: name.into(),
-            username: name.into(),
-            name: None,
-            email: None,
-            role: Role::Student,
-            groups: Vec::new(),
-        };
         let user = database
-            .upsert_user(&identity, clock.timestamp())
+            .upsert_user(&identity(name), clock.timestamp())
             .await
             .expect("a user");
         let sessions = Sessions::new(database.clone(), clock, self.config.sessions);
-        let secret: SessionSecret = sessions.create(&user, None).await.expect("a session");
+        let secret: SessionSecret = sessions
+            .create(&user, Login::default())
+            .await
+            .expect("a session");
         database.close().await;
         secret.expose().to_owned()
     }
@@ -222,6 +228,19 @@ impl TestGateway {
             .await
             .expect("it stops");
         self.beside.stop(Duration::ZERO).await;
+    }
+}
+
+/// Somebody with this name, as a provider would put it.
+pub fn identity(name: &str) -> Identity {
+    Identity {
+        issuer: "https://id.test".into(),
+        subject: name.into(),
+        username: name.into(),
+        name: None,
+        email: None,
+        role: Role::Student,
+        groups: Vec::new(),
     }
 }
 

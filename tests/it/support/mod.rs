@@ -13,5 +13,6 @@ pub mod fake_engine;
 pub mod gateway;
 pub mod h2;
 pub mod manual_clock;
+pub mod postgres;
 pub mod scripted;
 pub mod socket;

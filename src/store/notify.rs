@@ -1,0 +1,105 @@
+//! News between gateways that share a database: that something changed, on a channel by name.
+//!
+//! A change announces itself in its own transaction, in two ways. The channel's *revision*, a row of `meta`,
+//! rises, which every process on the database can see with one small query. On PostgreSQL those who listen also
+//! hear of it at once, with a payload; such a word can be lost with the connection, a revision cannot.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+
+use super::{Database, StoreError, on_pool};
+
+/// Sessions that ended, and users whose rights changed. The payload is empty.
+pub const SESSIONS: &str = "deskgate_sessions";
+
+/// How long a listener waits for its connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a listener heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something was announced on `channel`.
+    Announced {
+        /// Its name.
+        channel: String,
+        /// What was said; PostgreSQL carries less than 8000 bytes.
+        payload: String,
+    },
+    /// The connection was lost: look yourself, something may have been missed.
+    Missed,
+}
+
+/// Announces a change on a channel, within the transaction that makes it.
+macro_rules! announce {
+    ($database:expr, $transaction:expr, $channel:expr, $payload:expr) => {{
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ($1, '1')
+             ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + 1 AS TEXT)",
+        )
+        .bind($channel)
+        .execute(&mut *$transaction)
+        .await?;
+        if matches!($database, $crate::store::Database::Postgres(_)) {
+            sqlx::query("SELECT pg_notify($1, $2)")
+                .bind($channel)
+                .bind($payload)
+                .execute(&mut *$transaction)
+                .await?;
+        }
+    }};
+}
+pub(super) use announce;
+
+/// Hears announcements on a connection of its own.
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// The next news. After an error this listener is worth nothing; open another one.
+    pub async fn next(&mut self) -> Result<News, StoreError> {
+        Ok(match self.0.try_recv().await? {
+            Some(heard) => News::Announced {
+                channel: heard.channel().to_owned(),
+                payload: heard.payload().to_owned(),
+            },
+            None => News::Missed,
+        })
+    }
+}
+
+impl Database {
+    /// How often something was announced on a channel.
+    pub async fn revision(&self, channel: &str) -> Result<i64, StoreError> {
+        on_pool!(self, |pool| {
+            let row = sqlx::query(
+                "SELECT CAST(COALESCE(MAX(value), '0') AS BIGINT) AS revision FROM meta WHERE name = $1",
+            )
+            .bind(channel)
+            .fetch_one(pool)
+            .await?;
+            Ok(row.try_get("revision")?)
+        })
+    }
+
+    /// Listens on channels. `None` on SQLite, which tells nobody.
+    pub async fn listen(&self, channels: &[&str]) -> Result<Option<Listener>, StoreError> {
+        let Self::Postgres(pool) = self else {
+            return Ok(None);
+        };
+        let mut listener = PgListener::connect_with(&own_pool(pool)).await?;
+        listener.listen_all(channels.iter().copied()).await?;
+        Ok(Some(Listener(listener)))
+    }
+}
+
+/// A pool of one connection, which lasts: the listener must not take one away from the queries.
+fn own_pool(pool: &PgPool) -> PgPool {
+    let options = pool.connect_options().as_ref().clone();
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(options)
+}
