@@ -1,19 +1,17 @@
 //! How we talk to the OpenID provider: HTTPS with the host's trusted roots, a deadline, a size limit,
 //! and no redirects (a provider that redirects its token endpoint is not to be trusted).
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, Response};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -88,31 +86,27 @@ impl HttpClient {
         })
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpClientError> {
-        let request = request.map(|body| Full::new(Bytes::from(body)));
-        let response = self
-            .client
-            .request(request)
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// No answer within the deadline, a larger one than the limit, or none at all.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(request))
             .await
-            .map_err(HttpClientError::Connect)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_BODY)
-            .collect()
-            .await
-            .map_err(HttpClientError::Body)?;
-        Ok(HttpResponse::from_parts(head, body.to_bytes().to_vec()))
+            .map_err(|_| HttpClientError::Timeout)?
     }
-}
 
-impl<'c> AsyncHttpClient<'c> for HttpClient {
-    type Error = HttpClientError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpClientError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            tokio::time::timeout(TIMEOUT, self.send(request))
-                .await
-                .map_err(|_| HttpClientError::Timeout)?
-        })
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        let response = self.client.request(request).await;
+        let (head, body) = response.map_err(HttpClientError::Connect)?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_err(HttpClientError::Body)?.to_bytes();
+        Ok(Response::from_parts(head, body))
     }
 }

@@ -28,7 +28,7 @@ use crate::model::user::{Role, User};
 use crate::request::RequestContext;
 use crate::store::{Database, StoreError};
 use cookies::{Cookies, PendingLogin};
-use oidc::{LoginError, Oidc};
+use oidc::{Callback, LoginError, Oidc};
 use origin::{CSRF_HEADER, OriginGuard, Side};
 use principal::Principal;
 use session::{Login, Session, Sessions};
@@ -271,18 +271,9 @@ impl Authenticator {
         query: &str,
         headers: &HeaderMap,
     ) -> Result<Welcome, FinishError> {
-        let answer = |name: &str| {
-            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-            pairs
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.into_owned())
-        };
-        let pending = self.pending(headers, answer("state").as_deref())?;
-        if let Some(error) = answer("error") {
-            return Err(LoginError::Denied(error).into());
-        }
-        let code = answer("code").ok_or(LoginError::Unacceptable("it has no code", None))?;
-        let logged_in = self.oidc.finish(code, &pending).await?;
+        let answer = Callback::parse(query);
+        let pending = self.pending(headers, answer.state.as_deref())?;
+        let logged_in = self.oidc.finish(answer, &pending).await?;
         let known = self
             .database
             .find_user_of(&logged_in.identity.issuer, &logged_in.identity.subject)

@@ -113,6 +113,29 @@ pub struct OidcConfig {
     pub redirect_url: Url,
     /// Where it sends them after logout.
     pub post_logout_url: Url,
+    /// `prompt` of each login, if any (OpenID Connect Core 1.0 section 3.1.2.1).
+    pub prompt: Option<String>,
+    /// How the provider's claims become a person with rights.
+    pub claims: ClaimsConfig,
+}
+
+/// Which claims say what, and which names give which role. A name with dots may lead into objects.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimsConfig {
+    /// Claims that hold the user name; the first that is there counts.
+    pub username: Vec<String>,
+    /// The same for the full name.
+    pub name: Vec<String>,
+    /// The same for the mail address.
+    pub email: Vec<String>,
+    /// Claims that hold groups; all of them count.
+    pub groups: Vec<String>,
+    /// Claims that hold roles; all of them count.
+    pub roles: Vec<String>,
+    /// Prefixes of the group and role names that count; empty: all of them do.
+    pub groups_only: Vec<String>,
+    /// Prefixes that are cut off the names.
+    pub groups_strip: Vec<String>,
     /// Group or role names that make an admin.
     pub admin_names: Vec<String>,
     /// Group or role names that make a teacher.

@@ -123,6 +123,46 @@ pub const SETTINGS: &[Setting] = &[
         "PEM file with further trusted roots for the provider",
     ),
     plain(
+        "OAUTH_PROMPT",
+        None,
+        "prompt of each login; unset: consent if OAUTH_SCOPES has offline_access, otherwise none; off: none",
+    ),
+    plain(
+        "CLAIM_USERNAME",
+        Some("preferred_username"),
+        "Claims that hold the user name, comma-separated; the first that is there counts",
+    ),
+    plain(
+        "CLAIM_NAME",
+        Some("name"),
+        "Claims that hold the full name, likewise",
+    ),
+    plain(
+        "CLAIM_EMAIL",
+        Some("email"),
+        "Claims that hold the mail address, likewise",
+    ),
+    plain(
+        "CLAIM_GROUPS",
+        Some("groups,iserv:groups"),
+        "Claims that hold groups, comma-separated; all count; dots lead into objects",
+    ),
+    plain(
+        "CLAIM_ROLES",
+        Some("roles,iserv:roles"),
+        "Claims that hold roles, likewise, as in realm_access.roles",
+    ),
+    plain(
+        "GROUPS_ONLY",
+        None,
+        "Only group and role names that begin with one of these count, comma-separated",
+    ),
+    plain(
+        "GROUPS_STRIP",
+        None,
+        "What is cut off the beginning of group and role names, comma-separated",
+    ),
+    plain(
         "ROLE_ADMIN",
         None,
         "Group or role names that make an admin, comma-separated",

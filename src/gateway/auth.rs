@@ -39,7 +39,11 @@ pub(super) fn add_cookie(response: &mut Response, cookie: &str) {
 impl Gateway {
     /// `GET /login?return_to=/path`. Whoever is signed in already goes straight there: a login ends the session
     /// before it, and the provider may ask nobody, so that any page that leads here could end it.
-    pub(super) async fn login(&self, request: &Request) -> Result<Response, HttpError> {
+    pub(super) async fn login(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
         let return_to = query_value(request.uri().query(), "return_to").unwrap_or_default();
         match self.authenticator.authenticate(request.headers()).await {
             Ok(_) => {
@@ -49,7 +53,9 @@ impl Gateway {
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => {}
             Err(error) => return Err(error.into()),
         }
-        let (url, cookie) = self.authenticator.begin_login(&return_to).await?;
+        let begun = self.authenticator.begin_login(&return_to).await;
+        let begun = begun.map_err(HttpError::from);
+        let (url, cookie) = begun.inspect_err(|error| self.note_failed_login(context, error))?;
         let mut response = redirect(StatusCode::FOUND, url.as_str());
         add_cookie(&mut response, &cookie);
         Ok(response)
@@ -81,15 +87,7 @@ impl Gateway {
         let (address, request) = (context.client, context.id);
         let welcome = match welcome {
             Ok(welcome) => welcome,
-            Err(error) => {
-                let event = Event::new(
-                    Action::LoginFailed,
-                    &Actor::anonymous().at(address, request),
-                );
-                let event = event.outcome(Outcome::Refused, error.row().code);
-                let text = ErrorChain(error.as_error()).to_string();
-                return self.audit.record(event.detail("error", &text));
-            }
+            Err(error) => return self.note_failed_login(context, error),
         };
         let user = &welcome.user;
         let actor = Actor::user(user, welcome.session).at(address, request);
@@ -102,6 +100,14 @@ impl Gateway {
             let change = event(Action::RoleChanged).detail("from", former.as_str());
             self.audit.record(change.detail("to", role));
         }
+    }
+
+    fn note_failed_login(&self, context: &RequestContext, error: &HttpError) {
+        let actor = Actor::anonymous().at(context.client, context.id);
+        let event = Event::new(Action::LoginFailed, &actor);
+        let event = event.outcome(Outcome::Refused, error.row().code);
+        let text = ErrorChain(error.as_error()).to_string();
+        self.audit.record(event.detail("error", &text));
     }
 
     /// `GET /session`

@@ -153,7 +153,7 @@ impl Gateway {
                 Ok(self.api.call(who, context, request).await)
             }
             Route::Home => self.home(context, &request).await,
-            Route::Login => self.login(&request).await,
+            Route::Login => self.login(context, &request).await,
             Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(&request).await,
             Route::Logout => self.logout(context, request).await,

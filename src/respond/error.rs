@@ -315,10 +315,20 @@ fn login(error: &LoginError) -> Row {
             "login_expired",
             "This login took too long or was begun elsewhere. Please sign in again.",
         ),
+        LoginError::Again(_) => Row::new(
+            StatusCode::BAD_REQUEST,
+            "login_expired",
+            "The login service wants to ask you once more. Please sign in again.",
+        ),
         LoginError::Denied(_) => Row::new(
             StatusCode::FORBIDDEN,
+            "login_denied",
+            "The login service did not let you in. If you cancelled, sign in again; otherwise ask your administrator.",
+        ),
+        LoginError::Refused(_) => Row::new(
+            StatusCode::FORBIDDEN,
             "login_failed",
-            "The login service refused the login.",
+            "The login service refused the login. Please sign in again; if that fails, tell your administrator.",
         ),
         LoginError::Unacceptable(..) => Row::new(
             StatusCode::BAD_GATEWAY,

@@ -55,9 +55,8 @@ impl ErrorPage<'_> {
     fn action(&self) -> Option<Action> {
         let (href, label) = match (self.code, self.status) {
             // The address of a failed sign-in is spent: trying again means beginning again.
-            ("login_failed" | "login_expired" | "provider_unavailable", _) | (_, 401) => {
-                ("/login", self.lang.pick("Neu anmelden", "Sign in again"))
-            }
+            ("login_failed" | "login_denied" | "login_expired" | "provider_unavailable", _)
+            | (_, 401) => ("/login", self.lang.pick("Neu anmelden", "Sign in again")),
             // An empty reference is the address of this very page (RFC 3986, section 4.4).
             (_, 408 | 409 | 425 | 429 | 431 | 500 | 502..=504) => {
                 ("", self.lang.pick("Erneut versuchen", "Try again"))
@@ -103,6 +102,16 @@ fn sign_in_words(code: &str) -> Option<(Words, Words)> {
             (
                 "Signing in did not work",
                 "Please try again. If it fails again, give the helpdesk the number below.",
+            ),
+        ),
+        "login_denied" => (
+            (
+                "Der Anmeldedienst hat dich nicht hereingelassen",
+                "Hast du abgebrochen? Dann melde dich neu an. Sonst frag deinen Administrator, ob du Desktops benutzen darfst.",
+            ),
+            (
+                "The sign-in service did not let you in",
+                "Did you cancel? Then sign in again. Otherwise ask your administrator whether you may use desktops.",
             ),
         ),
         "login_expired" => (

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::error::{HttpError, Row};
 use super::page::{self, ErrorPage};
 use super::{content, html};
+use crate::authn::oidc::LoginError;
 use crate::request::{RequestContext, Response, body};
 use crate::stream::guard::Refusal;
 use crate::telemetry::ErrorChain;
@@ -76,16 +77,23 @@ fn as_json(row: &Row, context: &RequestContext) -> Response {
 
 fn log(error: &HttpError, row: &Row, context: &RequestContext) {
     let (request, client, code) = (context.id, context.client, row.code);
-    let error = ErrorChain(error.as_error());
+    let chain = ErrorChain(error.as_error());
     let ours = row.status.is_server_error();
-    if ours
+    if let HttpError::Login(cause) = error {
+        // Without a login that was begun here there is nothing that an operator could mend.
+        if matches!(cause, LoginError::NoLogin) {
+            tracing::info!(%request, %client, code, error = %chain, "login failed");
+        } else {
+            tracing::warn!(%request, %client, code, error = %chain, "login failed");
+        }
+    } else if ours
         && !matches!(
             row.code,
             "desktop_not_running" | "desktop_ended" | "prefetch_refused"
         )
     {
-        tracing::warn!(%request, %client, code, %error, "request failed");
+        tracing::warn!(%request, %client, code, error = %chain, "request failed");
     } else {
-        tracing::debug!(%request, %client, code, %error, "request refused");
+        tracing::debug!(%request, %client, code, error = %chain, "request refused");
     }
 }

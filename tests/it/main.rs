@@ -18,6 +18,8 @@ mod door;
 mod idle;
 mod life;
 mod login;
+mod provider_faults;
+mod providers;
 mod proxy;
 mod rush;
 mod second_origin;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::super::{OidcConfig, OnLogout, Secret, SessionConfig, parse};
+use super::super::{ClaimsConfig, OidcConfig, OnLogout, Secret, SessionConfig, parse};
 use super::Reader;
 
 impl Reader {
@@ -40,12 +40,37 @@ impl Reader {
             issuer,
             client_id: self.required("OAUTH_CLIENT_ID", "the client id that the provider gave"),
             client_secret: self.text("OAUTH_CLIENT_SECRET").map(Secret::new),
+            prompt: self.prompt(&scopes),
             scopes,
             ca_file,
             redirect_url: with_path(public_url, "/authorize"),
             post_logout_url: with_path(public_url, "/"),
-            admin_names: parse::names(&self.text("ROLE_ADMIN").unwrap_or_default()),
-            teacher_names: parse::names(&self.text("ROLE_TEACHER").unwrap_or_default()),
+            claims: self.claims(),
+        }
+    }
+
+    /// Core 1.0 section 11: who asks for `offline_access` has to ask the person too.
+    fn prompt(&self, scopes: &[String]) -> Option<String> {
+        let offline = scopes.iter().any(|scope| scope == "offline_access");
+        match self.text("OAUTH_PROMPT").as_deref() {
+            Some("off") => None,
+            None => offline.then(|| "consent".to_owned()),
+            Some(said) => Some(said.to_owned()),
+        }
+    }
+
+    fn claims(&self) -> ClaimsConfig {
+        let names = |key| parse::names(&self.text(key).unwrap_or_default());
+        ClaimsConfig {
+            username: names("CLAIM_USERNAME"),
+            name: names("CLAIM_NAME"),
+            email: names("CLAIM_EMAIL"),
+            groups: names("CLAIM_GROUPS"),
+            roles: names("CLAIM_ROLES"),
+            groups_only: names("GROUPS_ONLY"),
+            groups_strip: names("GROUPS_STRIP"),
+            admin_names: names("ROLE_ADMIN"),
+            teacher_names: names("ROLE_TEACHER"),
         }
     }
 
