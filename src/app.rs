@@ -398,6 +398,7 @@ fn spawn_upkeep(
     });
     desktops.spawn_flusher();
     desktops.spawn_reaper();
+    desktops.spawn_waker();
     let flusher = authenticator.clone();
     tasks.every("session flush", activity::FLUSH_PERIOD, move || {
         let authenticator = flusher.clone();

@@ -209,6 +209,14 @@ impl Engine for StubEngine {
         self.set(name, ContainerState::Exited)
     }
 
+    async fn pause(&self, name: &str) -> Result<(), EngineError> {
+        self.set(name, ContainerState::Paused)
+    }
+
+    async fn unpause(&self, name: &str) -> Result<(), EngineError> {
+        self.set(name, ContainerState::Running)
+    }
+
     async fn remove(&self, name: &str) -> Result<(), EngineError> {
         self.containers(|all| all.remove(name));
         Ok(())

@@ -25,7 +25,7 @@ impl DesktopGrant {
 
     /// The desktop.
     #[must_use]
-    pub fn desktop(&self) -> &Entry {
+    pub fn desktop(&self) -> &Arc<Entry> {
         &self.desktop
     }
 

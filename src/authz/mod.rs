@@ -30,9 +30,9 @@ pub enum AuthzError {
 /// What somebody who may use a desktop gets.
 #[derive(Debug)]
 pub enum Access {
-    /// It runs: the proof.
+    /// It is up: the proof.
     Granted(DesktopGrant),
-    /// It does not run: the row, to say so.
+    /// It is not up: the row, to say so.
     NotRunning(Box<Desktop>),
 }
 
@@ -47,7 +47,7 @@ pub async fn authorize_desktop(
 ) -> Result<Access, AuthzError> {
     let found = desktops.find(id).await?.ok_or(AuthzError::NotFound)?;
     let owner = match &found {
-        Found::Running(entry) => entry.owner,
+        Found::Up(entry) => entry.owner,
         Found::NotRunning(desktop) => desktop.user_id,
     };
     let user = principal.user();
@@ -55,7 +55,7 @@ pub async fn authorize_desktop(
         return Err(AuthzError::NotFound);
     }
     Ok(match found {
-        Found::Running(entry) => Access::Granted(DesktopGrant::new(principal.clone(), entry)),
+        Found::Up(entry) => Access::Granted(DesktopGrant::new(principal.clone(), entry)),
         Found::NotRunning(desktop) => Access::NotRunning(desktop),
     })
 }

@@ -206,6 +206,8 @@ pub struct DesktopConfig {
     pub max_memory: Option<u64>,
     /// Memory of this machine below which nothing is started, bytes, if it is the engine's too.
     pub min_free_memory: Option<u64>,
+    /// Pause after this long without a sign of a person, if set.
+    pub idle_pause: Option<Duration>,
     /// Stop after this long without a sign of a person, if set.
     pub idle_stop: Option<Duration>,
     /// Stop this long after the start, if set.
@@ -218,8 +220,9 @@ impl DesktopConfig {
     /// `most`, or less where a limit is so short that this would be no small share of it.
     #[must_use]
     pub fn share_of_limits(&self, most: Duration) -> Duration {
-        let share = self.idle_stop.map(|limit| limit / 4);
-        share.map_or(most, |share| share.min(most))
+        let limits = [self.idle_pause, self.idle_stop];
+        let shares = limits.into_iter().flatten().map(|limit| limit / 4);
+        shares.fold(most, Duration::min)
     }
 }
 

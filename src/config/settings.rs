@@ -235,7 +235,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "DESKTOP_IDLE_PAUSE",
         None,
-        "Pause a desktop after this long without input",
+        "Pause a desktop after this long without a sign of a person; the next use wakes it",
     ),
     plain(
         "DESKTOP_IDLE_STOP",
@@ -298,7 +298,6 @@ pub const SETTINGS: &[Setting] = &[
 pub const WITHOUT_EFFECT: &[&str] = &[
     "TEACHER_GROUPS",
     "IDENTITY_RECHECK",
-    "DESKTOP_IDLE_PAUSE",
     "START_RATE",
     "LOGIN_RATE",
 ];

@@ -19,9 +19,13 @@ impl Desktops {
         if seen.is_empty() {
             return;
         }
-        if let Err(error) = self.inner.parts.database.touch_desktops(&seen).await {
-            self.inner.directory.keep_unsaved(&seen);
-            tracing::warn!(error = %ErrorChain(&error), "activity could not be written");
+        match self.inner.parts.database.touch_desktops(&seen).await {
+            // Another gateway has paused what a person uses here.
+            Ok(paused) => self.call_for(&paused),
+            Err(error) => {
+                self.inner.directory.keep_unsaved(&seen);
+                tracing::warn!(error = %ErrorChain(&error), "activity could not be written");
+            }
         }
     }
 

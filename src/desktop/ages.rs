@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::model::desktop::Desktop;
+use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::model::time::Timestamp;
 
@@ -31,6 +31,8 @@ pub struct Ages {
 struct Seen {
     used: Age,
     life: Age,
+    /// Since when it has not been paused.
+    awake: Option<Instant>,
 }
 
 /// The time since a recorded moment.
@@ -83,9 +85,15 @@ impl Ages {
             let mut seen = before.remove(&desktop.id).unwrap_or_else(|| Seen {
                 used: Age::first(used(desktop), now),
                 life: Age::first(born(desktop), now),
+                awake: None,
             });
             seen.used.follow(used(desktop), now, looked);
             seen.life.follow(born(desktop), now, looked);
+            seen.awake = match seen.awake {
+                _ if desktop.status == State::Paused => None,
+                None => Some(now.steady),
+                since => since,
+            };
             self.seen.insert(desktop.id, seen);
         }
     }
@@ -110,12 +118,20 @@ impl Ages {
             |seen| seen.life.at(now.steady),
         )
     }
+
+    /// How long it has been seen awake.
+    #[must_use]
+    pub fn awake(&self, desktop: &Desktop, now: Now) -> Duration {
+        let since = self.seen.get(&desktop.id).and_then(|seen| seen.awake);
+        since.map_or(Duration::ZERO, |since| {
+            now.steady.saturating_duration_since(since)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::desktop::State;
     use crate::model::id::UserId;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -192,5 +208,21 @@ mod tests {
         let back = clocks(start, Duration::from_secs(20), -86_400_000);
         ages.look(std::slice::from_ref(&row), back);
         assert_eq!(ages.idle(&row, back), Duration::ZERO);
+    }
+
+    #[test]
+    fn awake_is_counted_from_where_it_was_seen() {
+        let start = start();
+        let mut row = desktop(State::Paused, start.wall.millis(), None);
+        let mut ages = Ages::default();
+        ages.look(std::slice::from_ref(&row), start);
+        let later = clocks(start, HOUR, 0);
+        assert_eq!(ages.awake(&row, later), Duration::ZERO);
+        row.status = State::Running;
+        ages.look(std::slice::from_ref(&row), later);
+        let still = clocks(start, 2 * HOUR, 0);
+        assert_eq!(ages.awake(&row, still), HOUR);
+        ages.look(&[], still);
+        assert_eq!(ages.awake(&row, still), Duration::ZERO, "forgotten");
     }
 }

@@ -1,6 +1,6 @@
-//! Which running desktops this gateway knows, and the way to each: the look-up of every request.
+//! Which running or paused desktops this gateway knows, and the way to each: the look-up of every request.
 //!
-//! An entry exists only while its desktop runs. Removing it cancels its token, which ends every
+//! An entry exists only while its desktop is up. Removing it cancels its token, which ends every
 //! request and tunnel that goes through it.
 
 use std::collections::HashMap;
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::header::HeaderValue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::sleep::Sleep;
 use super::upstream::Upstream;
 use crate::model::desktop::Activity;
 use crate::model::id::{DesktopId, UserId};
@@ -21,7 +22,7 @@ use crate::model::time::Timestamp;
 /// they are back. Milliseconds.
 const QUIET: i64 = 2_000;
 
-/// A running desktop.
+/// A desktop that is up.
 #[derive(Debug)]
 pub struct Entry {
     /// Its id.
@@ -45,8 +46,18 @@ pub struct Entry {
     /// The value of `last_used` that the database has.
     saved_used: AtomicI64,
     unsaved: AtomicBool,
-    /// Rung when activity should be written at once.
+    /// Whether it is paused, and who waits for its wake.
+    pub sleep: Sleep,
+    bells: Bells,
+}
+
+/// How an entry calls for attention.
+#[derive(Clone, Debug, Default)]
+struct Bells {
+    /// Activity should be written at once.
     urgent: Arc<Notify>,
+    /// A paused desktop is wanted by a person.
+    wanted: Option<mpsc::Sender<DesktopId>>,
 }
 
 impl Entry {
@@ -66,7 +77,8 @@ impl Entry {
             last_used: AtomicI64::new(0),
             saved_used: AtomicI64::new(0),
             unsaved: AtomicBool::new(false),
-            urgent: Arc::default(),
+            sleep: Sleep::default(),
+            bells: Bells::default(),
         }
     }
 
@@ -95,17 +107,31 @@ impl Entry {
 
     /// Notes a sign of a person, or what has to count as one; it is traffic as well.
     pub fn used(&self, now: Timestamp) {
-        let before = self.last_used.swap(now.millis(), Ordering::Relaxed);
+        // In one order with the pause, which looks here after it has said that the desktop is asleep.
+        let before = self.last_used.swap(now.millis(), Ordering::SeqCst);
         self.touch(now);
         if now.millis().saturating_sub(before) >= QUIET {
-            self.urgent.notify_one();
+            self.bells.urgent.notify_one();
+        }
+        if self.sleep.is_asleep() {
+            self.call();
+        }
+    }
+
+    /// Has a paused desktop woken soon, without waiting for it.
+    pub fn call(&self) {
+        if let Some(wanted) = &self.bells.wanted
+            && self.sleep.call()
+            && wanted.try_send(self.id).is_err()
+        {
+            self.sleep.answered();
         }
     }
 
     /// The last sign of a person that this gateway has seen.
     #[must_use]
     pub fn last_used(&self) -> Option<Timestamp> {
-        let used = self.last_used.load(Ordering::Relaxed);
+        let used = self.last_used.load(Ordering::SeqCst);
         (used != 0).then(|| Timestamp::from_millis(used))
     }
 
@@ -142,11 +168,29 @@ impl Drop for StreamPlace {
     }
 }
 
-/// The running desktops, by id.
-#[derive(Debug, Default)]
+/// How many paused desktops may be wanted at the same time; one more is heard at its next input.
+const MAX_WANTED: usize = 1024;
+
+/// The desktops that are up, by id.
+#[derive(Debug)]
 pub struct Directory {
     entries: Mutex<HashMap<DesktopId, Arc<Entry>>>,
-    urgent: Arc<Notify>,
+    bells: Bells,
+    wanted: Mutex<Option<mpsc::Receiver<DesktopId>>>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(MAX_WANTED);
+        Self {
+            entries: Mutex::default(),
+            bells: Bells {
+                urgent: Arc::default(),
+                wanted: Some(sender),
+            },
+            wanted: Mutex::new(Some(receiver)),
+        }
+    }
 }
 
 impl Directory {
@@ -163,7 +207,7 @@ impl Directory {
 
     /// Adds an entry, or returns the one that is there.
     pub fn insert(&self, mut entry: Entry) -> Arc<Entry> {
-        entry.urgent = self.urgent.clone();
+        entry.bells = self.bells.clone();
         self.entries()
             .entry(entry.id)
             .or_insert_with(|| Arc::new(entry))
@@ -185,7 +229,13 @@ impl Directory {
 
     /// Returns when activity should be written at once.
     pub async fn urgent(&self) {
-        self.urgent.notified().await;
+        self.bells.urgent.notified().await;
+    }
+
+    /// The paused desktops that are wanted, for the one task that wakes them.
+    pub fn take_wanted(&self) -> Option<mpsc::Receiver<DesktopId>> {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.take()
     }
 
     /// Keeps activity that could not be written for the next time.

@@ -9,8 +9,8 @@ use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
 use super::upstream::Upstream;
 use super::{DesktopError, Desktops};
+use crate::engine::EngineError;
 use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network_name};
-use crate::engine::{ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
 use crate::model::reason::Reason;
 use crate::model::template::Template;
@@ -302,7 +302,8 @@ impl Desktops {
             .inspect(&desktop.container_name)
             .await?;
         match container {
-            Some(container) if container.state == ContainerState::Running => Ok(()),
+            // Somebody may have paused it; then it is waited for.
+            Some(container) if container.state.is_alive() => Ok(()),
             Some(container) => {
                 let log = self
                     .inner

@@ -6,6 +6,7 @@ mod ages;
 pub mod directory;
 mod launch;
 mod memory;
+mod nap;
 pub mod password;
 mod ports;
 mod queue;
@@ -13,6 +14,7 @@ pub mod readiness;
 pub mod reaper;
 pub mod reconcile;
 mod schedule;
+mod sleep;
 mod start;
 mod stop;
 pub mod upstream;
@@ -39,9 +41,11 @@ use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use ages::Ages;
 use directory::{Directory, Entry};
+pub use nap::Caller;
 use password::Passwords;
 pub use queue::QueuePlace;
 use queue::StartQueue;
+pub use sleep::Awake;
 use upstream::{Dialer, Upstream};
 
 /// How many changes a slow listener may be behind before it misses some.
@@ -77,6 +81,9 @@ pub enum DesktopError {
     /// There is no such desktop.
     #[error("there is no such desktop")]
     NotFound,
+    /// It is paused, and a WebSocket alone has woken it too often.
+    #[error("the desktop is paused, and a WebSocket alone does not wake it any more")]
+    Asleep,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -150,9 +157,9 @@ impl Change {
 /// What a look-up by id found.
 #[derive(Debug)]
 pub enum Found {
-    /// It runs.
-    Running(Arc<Entry>),
-    /// It does not run (yet, or any more).
+    /// It runs, or is paused and can be woken.
+    Up(Arc<Entry>),
+    /// It is not up (yet, or any more).
     NotRunning(Box<Desktop>),
 }
 
@@ -215,18 +222,18 @@ impl Desktops {
         self.inner.parts.engine.ping().await
     }
 
-    /// Looks a desktop up by id: in memory while it runs, otherwise in the database.
+    /// Looks a desktop up by id: in memory while it is up, otherwise in the database.
     ///
     /// # Errors
     /// Only database and engine failures; a desktop that does not exist is `None`.
     pub async fn find(&self, id: DesktopId) -> Result<Option<Found>, DesktopError> {
         if let Some(entry) = self.inner.directory.get(id) {
-            return Ok(Some(Found::Running(entry)));
+            return Ok(Some(Found::Up(entry)));
         }
         let Some(desktop) = self.inner.parts.database.find_desktop(id).await? else {
             return Ok(None);
         };
-        if desktop.status != State::Running {
+        if !desktop.status.is_up() {
             return Ok(Some(Found::NotRunning(Box::new(desktop))));
         }
         let Some(entry) = self.enter(&desktop).await? else {
@@ -234,8 +241,8 @@ impl Desktops {
         };
         // It may have been stopped between the two steps; then the entry must not stay.
         let now = self.inner.parts.database.find_desktop(id).await?;
-        if now.is_some_and(|desktop| desktop.status == State::Running) {
-            return Ok(Some(Found::Running(entry)));
+        if now.is_some_and(|desktop| desktop.status.is_up()) {
+            return Ok(Some(Found::Up(entry)));
         }
         self.inner.directory.remove(id);
         Ok(None)
@@ -250,7 +257,11 @@ impl Desktops {
             return Ok(None);
         };
         let entry = Entry::new(desktop.id, desktop.user_id, template.clone(), upstream);
-        Ok(Some(self.inner.directory.insert(entry)))
+        let entry = self.inner.directory.insert(entry);
+        if desktop.status == State::Paused {
+            entry.sleep.fall();
+        }
+        Ok(Some(entry))
     }
 
     async fn upstream(
@@ -311,8 +322,9 @@ impl Desktops {
         let status = container
             .as_ref()
             .map_or("absent", |container| container.state.as_str());
-        let should_run = matches!(desktop.status, State::Running | State::Paused);
-        if !should_run || matches!(status, "running" | "paused") || !self.note_end(&desktop).await?
+        if !desktop.status.is_up()
+            || matches!(status, "running" | "paused")
+            || !self.note_end(&desktop).await?
         {
             return Ok((desktop, status));
         }

@@ -1,4 +1,4 @@
-//! Ends what has had its time: desktops idle or alive for too long, and containers stopped long ago.
+//! Pauses and ends what has had its time: desktops idle or alive for too long, containers stopped long ago.
 //! `deskgate cleanup` is one pass of it.
 
 use std::sync::PoisonError;
@@ -30,6 +30,8 @@ pub struct Act {
 /// What the reaper does to a desktop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActKind {
+    /// Pauses it.
+    Pause,
     /// Stops it.
     Stop(Reason),
     /// Removes the container and the row of a desktop that ended long ago.
@@ -40,6 +42,7 @@ impl std::fmt::Display for ActKind {
     /// For the table and the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
+            Self::Pause => "pause".to_owned(),
             Self::Stop(reason) => format!("stop ({})", reason.as_str()),
             Self::Remove => "remove".to_owned(),
         };
@@ -61,12 +64,18 @@ impl Desktops {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         ages.look(&rows, now);
+        self.follow_naps(&rows);
         let config = &parts.config;
         let due = |desktop: Desktop| {
             let kind = match desktop.status {
-                State::Running | State::Paused => schedule::next_stop(config, &ages, &desktop, now)
-                    .filter(|stop| stop.left.is_zero())
-                    .map(|stop| ActKind::Stop(stop.reason)),
+                State::Running | State::Paused => {
+                    let stop = schedule::next_stop(config, &ages, &desktop, now)
+                        .filter(|stop| stop.left.is_zero())
+                        .map(|stop| ActKind::Stop(stop.reason));
+                    let (idle, awake) = (ages.idle(&desktop, now), ages.awake(&desktop, now));
+                    let pause = self.is_pause_due(&desktop, idle, awake);
+                    stop.or(pause.then_some(ActKind::Pause))
+                }
                 State::Stopped | State::Error => {
                     let ended = desktop.stopped_at.unwrap_or(desktop.created_at);
                     let over = ended.after(config.stopped_retention) <= now.wall;
@@ -93,6 +102,7 @@ impl Desktops {
     pub async fn act(&self, act: &Act, by: &Actor) -> Result<(), DesktopError> {
         tracing::info!(desktop = %act.desktop.id, act = %act.kind, "reaping");
         match act.kind {
+            ActKind::Pause => self.pause_due(&act.desktop).await,
             ActKind::Stop(reason) => self.stop_due(&act.desktop, by, reason).await.map(drop),
             ActKind::Remove => {
                 self.forget_ended(&act.desktop).await?;

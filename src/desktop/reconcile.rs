@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::{DesktopError, Desktops};
+use super::{Change, DesktopError, Desktops};
 use crate::engine::spec::network_name;
 use crate::engine::{Container, ContainerState};
 use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
 use crate::model::reason::Reason;
+use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
 
 /// How often rows and containers are compared when nothing happens.
@@ -28,6 +29,8 @@ pub struct Report {
     pub ended: usize,
     /// Stops that were finished.
     pub stopped: usize,
+    /// Desktops that somebody at the engine paused or woke.
+    pub naps: usize,
     /// Containers that no row knows, removed.
     pub orphans: usize,
 }
@@ -59,6 +62,10 @@ impl Desktops {
             report.orphans += 1;
         }
         self.drop_stale_entries(&rows);
+        if report.naps > 0 {
+            let rows = parts.database.all_desktops(parts.engine.name()).await?;
+            self.follow_naps(&rows);
+        }
         if report != Report::default() {
             tracing::info!(?report, "rows and containers reconciled");
         }
@@ -96,14 +103,11 @@ impl Desktops {
                 self.spawn_launch(row.clone());
             }
             State::Running | State::Paused => {
-                let runs = container.is_some_and(|found| {
-                    matches!(
-                        found.state,
-                        ContainerState::Running | ContainerState::Paused
-                    )
-                });
+                let runs = container.is_some_and(|found| found.state.is_alive());
                 if !runs {
                     report.ended += usize::from(self.note_end(row).await?);
+                } else if !in_hand && is_nap(row, container) {
+                    report.naps += usize::from(self.note_nap(row).await?);
                 }
             }
             State::Stopping if !in_hand => {
@@ -123,14 +127,7 @@ impl Desktops {
     pub(super) async fn note_end(&self, row: &Desktop) -> Result<bool, DesktopError> {
         let container = self.inner.parts.engine.inspect(&row.container_name).await?;
         let (exit_code, oom_killed) = match &container {
-            Some(found)
-                if matches!(
-                    found.state,
-                    ContainerState::Running | ContainerState::Paused
-                ) =>
-            {
-                return Ok(false);
-            }
+            Some(found) if found.state.is_alive() => return Ok(false),
             Some(found) => (found.exit_code, found.oom_killed),
             None => (None, false),
         };
@@ -150,11 +147,39 @@ impl Desktops {
         Ok(true)
     }
 
+    /// Takes a pause or wake behind our back for ours, after a second look: what is frozen is woken by its next
+    /// request, and what goes on may be paused again. Returns whether there was one.
+    async fn note_nap(&self, row: &Desktop) -> Result<bool, DesktopError> {
+        let parts = &self.inner.parts;
+        let Some(_in_hand) = self.take_in_hand(row.id) else {
+            return Ok(false);
+        };
+        let container = parts.engine.inspect(&row.container_name).await?;
+        let to = match (row.status, container.map(|found| found.state)) {
+            (State::Running, Some(ContainerState::Paused)) => State::Paused,
+            (State::Paused, Some(ContainerState::Running)) => State::Running,
+            _ => return Ok(false),
+        };
+        let change = RowChange::default();
+        if !parts
+            .database
+            .transition(row.id, row.status, to, change)
+            .await?
+        {
+            return Ok(false);
+        }
+        tracing::info!(desktop = %row.id, to = to.as_str(), "paused or woken at the engine");
+        if let Some(row) = self.get(row.id).await? {
+            self.announce(Change::To(row));
+        }
+        Ok(true)
+    }
+
     /// Ends streams of desktops that another gateway has stopped.
     fn drop_stale_entries(&self, rows: &[Desktop]) {
         for id in self.inner.directory.ids() {
             let row = rows.iter().find(|row| row.id == id);
-            if row.is_some_and(|row| !matches!(row.status, State::Running | State::Starting)) {
+            if row.is_some_and(|row| !row.status.is_up() && row.status != State::Starting) {
                 self.inner.directory.remove(id);
             }
         }
@@ -203,18 +228,28 @@ impl Desktops {
         self.reconcile().await
     }
 
-    /// Returns when a container of ours has ended behind our back.
+    /// Returns when a container of ours has ended, been paused or woken, perhaps behind our back.
     async fn next_end(&self) {
         let parts = &self.inner.parts;
         if let Ok(mut events) = parts.engine.events(&parts.instance).await {
             while let Some(event) = events.next().await {
-                if matches!(event.action.as_str(), "die" | "destroy" | "oom") {
+                if matches!(
+                    event.action.as_str(),
+                    "die" | "destroy" | "oom" | "pause" | "unpause"
+                ) {
                     return;
                 }
             }
         }
         tokio::time::sleep(LISTEN_PAUSE).await;
     }
+}
+
+/// Whether row and container do not agree on who sleeps.
+fn is_nap(row: &Desktop, container: Option<&Container>) -> bool {
+    container.is_some_and(|found| {
+        (row.status == State::Paused) != (found.state == ContainerState::Paused)
+    })
 }
 
 fn without_row<'a>(

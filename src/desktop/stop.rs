@@ -141,7 +141,11 @@ impl Desktops {
     }
 
     /// Does `work` to its end, also when the caller loses patience.
-    async fn see_through<F>(&self, name: &'static str, work: F) -> Result<Desktop, DesktopError>
+    pub(super) async fn see_through<F>(
+        &self,
+        name: &'static str,
+        work: F,
+    ) -> Result<Desktop, DesktopError>
     where
         F: Future<Output = Result<Desktop, DesktopError>> + Send + 'static,
     {

@@ -145,6 +145,15 @@ fn is_conflict(error: &EngineError) -> bool {
     )
 }
 
+/// Docker has no status of its own for "it is so already" when it pauses, and another one for each way.
+fn says(error: &EngineError, words: &str) -> bool {
+    matches!(
+        error,
+        EngineError::Refused(Error::DockerResponseServerError { message, .. })
+            if message.contains(words)
+    )
+}
+
 fn instance_filter(instance: &str) -> HashMap<String, Vec<String>> {
     HashMap::from([(
         "label".to_owned(),
@@ -255,6 +264,11 @@ impl Engine for DockerEngine {
     async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError> {
         let client = self.client().await?;
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        // A frozen process takes no notice of a polite signal.
+        match self.unpause(container).await {
+            Ok(()) | Err(EngineError::NotFound | EngineError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let stopped = within(
             CALL_TIMEOUT + grace,
@@ -264,6 +278,18 @@ impl Engine for DockerEngine {
         accept(stopped, |error| {
             is_unmodified(error) || matches!(error, EngineError::NotFound)
         })
+    }
+
+    async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let paused = within(CALL_TIMEOUT, client.pause_container(container)).await;
+        accept(paused, |error| says(error, "already paused"))
+    }
+
+    async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let woken = within(CALL_TIMEOUT, client.unpause_container(container)).await;
+        accept(woken, |error| says(error, "is not paused"))
     }
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {

@@ -59,6 +59,12 @@ pub enum ContainerState {
 }
 
 impl ContainerState {
+    /// Its process is there, frozen or not.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
     /// The engine's own word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -125,8 +131,12 @@ pub trait Engine: Send + Sync + Debug {
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
     /// Starts it; fine when it runs already.
     async fn start(&self, container: &str) -> Result<(), EngineError>;
-    /// Stops it, by force after `grace`; fine when it has ended already.
+    /// Stops it, frozen or not, by force after `grace`; fine when it has ended already.
     async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError>;
+    /// Freezes it, memory and connections kept; fine when it is frozen already.
+    async fn pause(&self, container: &str) -> Result<(), EngineError>;
+    /// Lets it go on; fine when it is not frozen.
+    async fn unpause(&self, container: &str) -> Result<(), EngineError>;
     /// Removes it, running or not; fine when it is gone already. Named volumes stay.
     async fn remove(&self, container: &str) -> Result<(), EngineError>;
     /// Looks at one container, by name or id.

@@ -11,6 +11,7 @@
 //!
 //! Whatever has to be said to a person who may not or cannot enter is said by the portal.
 
+use hyper::header::UPGRADE;
 use hyper::{Method, StatusCode};
 
 use super::auth::{add_cookie, query_value};
@@ -20,6 +21,7 @@ use crate::authn::Means;
 use crate::authn::origin::Side;
 use crate::authn::ticket::BrowserId;
 use crate::authz::{self, Access, AuthzError};
+use crate::desktop::Caller;
 use crate::model::id::DesktopId;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
@@ -97,10 +99,17 @@ impl Gateway {
                 if opens {
                     self.desktops.opened(grant.desktop());
                 }
-                match pages::entry(&grant, context, rest, &request) {
-                    Some(to) => Ok(redirect(StatusCode::FOUND, &to)),
-                    None => Ok(self.proxy.forward(grant, context, rest, request).await?),
+                if let Some(to) = pages::entry(&grant, context, rest, &request) {
+                    return Ok(redirect(StatusCode::FOUND, &to));
                 }
+                let caller = match request.headers().contains_key(UPGRADE) {
+                    _ if opens => Caller::Person,
+                    true => Caller::WebSocket,
+                    false => Caller::Request,
+                };
+                let awake = self.desktops.awake(grant.desktop(), caller).await?;
+                let answer = self.proxy.forward((grant, awake), context, rest, request);
+                Ok(answer.await?)
             }
             (Err(error), _) => Err(error.into()),
         }

@@ -23,6 +23,7 @@ use hyper::http;
 
 use crate::authz::grant::DesktopGrant;
 use crate::clock::Clock;
+use crate::desktop::Awake;
 use crate::desktop::upstream::{DialError, Dialer};
 use crate::request::{Request, RequestContext, Response};
 use crate::tasks::Tasks;
@@ -134,7 +135,7 @@ impl Proxy {
         self.links.sweep();
     }
 
-    /// Carries one request, whose path below `/desktop/<id>` is `rest`.
+    /// Carries one request, whose path below `/desktop/<id>` is `rest`, to a desktop that is awake.
     ///
     /// # Errors
     /// Before anything reached the desktop: a path or handshake that is refused, no connection. After that:
@@ -142,7 +143,7 @@ impl Proxy {
     /// towards the browser as well, never ended as if it were whole.
     pub async fn forward(
         &self,
-        grant: DesktopGrant,
+        (grant, awake): (DesktopGrant, Awake),
         context: &RequestContext,
         rest: &str,
         request: Request,
@@ -156,9 +157,11 @@ impl Proxy {
         }
         grant.touch(self.clock.timestamp());
         if upgrade::is_wanted(request.headers()) {
-            self.upgrade(grant, context, &target, request).await
+            self.upgrade((grant, awake), context, &target, request)
+                .await
         } else {
-            self.exchange(grant, context, &target, request).await
+            self.exchange((grant, awake), context, &target, request)
+                .await
         }
     }
 }

@@ -207,12 +207,19 @@ fn poll_up(
     desktop: &mut impl End,
     (watch, scratch): (&mut Watch<'_>, &Scratch),
 ) -> Poll<io::Result<()>> {
-    poll_move(
+    let moved = poll_move(
         cx,
         browser,
         desktop,
         (scratch, &mut |bytes| watch.up(bytes)),
-    )
+    );
+    // A paused desktop takes as much as the system's buffers do. Were it left asleep when they are full,
+    // nobody would see a person's input any more.
+    let entry = watch.grant.desktop();
+    if moved.is_pending() && entry.sleep.is_asleep() && desktop.poll_drain(cx).is_pending() {
+        entry.call();
+    }
+    moved
 }
 
 fn poll_down(

@@ -21,6 +21,7 @@ use super::target::Target;
 use super::tunnel::Tunnel;
 use super::{Proxy, ProxyError};
 use crate::authz::grant::DesktopGrant;
+use crate::desktop::Awake;
 use crate::request::client_addr::forwarded;
 use crate::request::{Request, RequestContext, Response, body};
 use crate::stream::{BrowserStream, Buffered, DesktopStream};
@@ -103,7 +104,7 @@ impl Proxy {
     /// Carries a WebSocket.
     pub(super) async fn upgrade(
         &self,
-        grant: DesktopGrant,
+        (grant, _awake): (DesktopGrant, Awake),
         context: &RequestContext,
         target: &Target,
         mut request: Request,

@@ -18,6 +18,7 @@ use super::links::Links;
 use super::target::Target;
 use super::{Proxy, ProxyError, headers, rewrite};
 use crate::authz::grant::DesktopGrant;
+use crate::desktop::Awake;
 use crate::request::client_addr::node;
 use crate::request::{BoxError, Request, RequestContext, Response};
 use crate::stream::WorkerId;
@@ -26,7 +27,7 @@ impl Proxy {
     /// Carries a request that is no upgrade.
     pub(super) async fn exchange(
         &self,
-        grant: DesktopGrant,
+        (grant, awake): (DesktopGrant, Awake),
         context: &RequestContext,
         target: &Target,
         request: Request,
@@ -42,7 +43,7 @@ impl Proxy {
         if let Some(mut link) = self.links.take(worker, desktop) {
             match ask(&mut link, &grant, (&bytes, &mut upload), to_head).await {
                 Err(ProxyError::Broken(_)) if again && link.is_untouched() => {}
-                answer => return self.answer(grant, context, target, (link, answer?)),
+                answer => return self.answer((grant, awake), context, target, (link, answer?)),
             }
         }
         let dialing = self
@@ -55,7 +56,7 @@ impl Proxy {
         };
         let mut link = Link::over(stream, context.scratch.clone());
         let answer = ask(&mut link, &grant, (&bytes, &mut upload), to_head).await?;
-        self.answer(grant, context, target, (link, answer))
+        self.answer((grant, awake), context, target, (link, answer))
     }
 
     /// The head of a request, with none of the browser's credentials, written by hand: names in the spelling
@@ -98,7 +99,7 @@ impl Proxy {
 
     fn answer(
         &self,
-        grant: DesktopGrant,
+        (grant, awake): (DesktopGrant, Awake),
         context: &RequestContext,
         target: &Target,
         (link, answer): (Link, Answer),
@@ -128,6 +129,7 @@ impl Proxy {
             keeps: answer.keeps,
             home: (self.links.clone(), context.scratch.worker()),
             grant,
+            _awake: awake,
         };
         body.settle();
         let mut response = hyper::Response::new(body.boxed_unsync());
@@ -165,6 +167,8 @@ struct DesktopBody {
     keeps: bool,
     home: (Links, WorkerId),
     grant: DesktopGrant,
+    /// A desktop is not paused in the middle of an answer.
+    _awake: Awake,
 }
 
 impl DesktopBody {

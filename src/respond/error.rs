@@ -285,6 +285,12 @@ fn desktop(error: &DesktopError) -> Row {
             "There is no memory for another desktop at the moment.",
         )
         .retry(60),
+        DesktopError::Asleep => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "desktop_asleep",
+            "The desktop is paused. Open its page to wake it.",
+        )
+        .retry(60),
         DesktopError::NotFound => Row::not_found(),
         DesktopError::Store(_) => Row::database(),
         DesktopError::Engine(error) => engine(error),

@@ -14,6 +14,9 @@ use prometheus_client::registry::{Registry, Unit};
 /// Upper bounds of the start times that are told apart, seconds.
 const START_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0];
 
+/// Upper bounds of the wake times that are told apart, seconds.
+const WAKE_BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -50,6 +53,9 @@ pub struct Metrics {
     logins: Family<OutcomeLabel, Counter>,
     starts: Family<OutcomeLabel, Counter>,
     start_seconds: Histogram,
+    pauses: Counter,
+    wakes: Family<OutcomeLabel, Counter>,
+    wake_seconds: Histogram,
     tunnels: Gauge,
     tunnel_bytes: Family<DirectionLabel, Counter>,
     audit_lost: Family<CauseLabel, Counter>,
@@ -67,6 +73,9 @@ impl Default for Metrics {
             logins: Family::default(),
             starts: Family::default(),
             start_seconds: Histogram::new(START_BUCKETS),
+            pauses: Counter::default(),
+            wakes: Family::default(),
+            wake_seconds: Histogram::new(WAKE_BUCKETS),
             tunnels: Gauge::default(),
             tunnel_bytes: Family::default(),
             audit_lost: Family::default(),
@@ -80,6 +89,15 @@ impl Default for Metrics {
             "From the request to the desktop's first answer",
             Unit::Seconds,
             metrics.start_seconds.clone(),
+        );
+        let (pauses, wakes) = (metrics.pauses.clone(), metrics.wakes.clone());
+        registry.register("desktop_pauses", "Desktops paused for being idle", pauses);
+        registry.register("desktop_wakes", "Wakes of paused desktops ended", wakes);
+        registry.register_with_unit(
+            "desktop_wake_duration",
+            "From the wish to wake a desktop to its going on",
+            Unit::Seconds,
+            metrics.wake_seconds.clone(),
         );
         registry.register(
             "tunnels",
@@ -141,6 +159,20 @@ impl Metrics {
         self.audit_lost
             .get_or_create(&CauseLabel { cause })
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+    }
+
+    /// A desktop was paused.
+    pub fn paused(&self) {
+        self.pauses.inc();
+    }
+
+    /// A wake ended after `took`.
+    pub fn woken(&self, took: Duration, succeeded: bool) {
+        let outcome = if succeeded { "success" } else { "failure" };
+        self.wakes.get_or_create(&OutcomeLabel { outcome }).inc();
+        if succeeded {
+            self.wake_seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// A tunnel is open for as long as the returned value lives.
@@ -205,6 +237,8 @@ mod tests {
         metrics.request("api", 200);
         metrics.login(false);
         metrics.started(Duration::from_millis(700));
+        metrics.paused();
+        metrics.woken(Duration::from_millis(7), true);
         let tunnel = metrics.tunnel();
         tunnel.up(5);
         let text = metrics.encode();
@@ -212,6 +246,8 @@ mod tests {
             "deskgate_requests_total{route=\"api\",status=\"200\"} 1",
             "deskgate_logins_total{outcome=\"failure\"} 1",
             "deskgate_desktop_start_duration_seconds_bucket{le=\"1.0\"} 1",
+            "deskgate_desktop_pauses_total 1",
+            "deskgate_desktop_wake_duration_seconds_bucket{le=\"0.01\"} 1",
             "deskgate_tunnels 1",
             "deskgate_tunnel_bytes_total{direction=\"to_desktop\"} 5",
         ] {

@@ -139,7 +139,7 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
         desktop.status_reason
     );
 
-    let Found::Running(entry) = desktops.find(desktop.id).await.unwrap().unwrap() else {
+    let Found::Up(entry) = desktops.find(desktop.id).await.unwrap().unwrap() else {
         panic!("it runs")
     };
     assert!(entry.upstream.addr.ip().is_loopback());
@@ -166,6 +166,20 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
         assert!(limits.contains(part), "{part} in {limits}");
     }
 
+    let name = &desktop.container_name;
+    let state = async || real.engine.inspect(name).await.unwrap().unwrap().state;
+    for _ in 0..2 {
+        real.engine.pause(name).await.unwrap();
+        assert_eq!(state().await, ContainerState::Paused);
+    }
+    let begun = std::time::Instant::now();
+    for _ in 0..2 {
+        real.engine.unpause(name).await.unwrap();
+        assert_eq!(state().await, ContainerState::Running);
+    }
+    println!("woken and looked at twice: {:?}", begun.elapsed());
+    // A frozen container stops as politely as another one.
+    real.engine.pause(name).await.unwrap();
     let stopped = desktops
         .stop(desktop.id, &tester(), Reason::Asked)
         .await

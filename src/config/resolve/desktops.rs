@@ -48,7 +48,6 @@ impl Reader {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
             (fits && (1..=40).contains(&text.len())).then(|| text.to_owned())
         });
-        self.duration("DESKTOP_IDLE_PAUSE");
         self.duration("IDENTITY_RECHECK");
         DesktopConfig {
             instance,
@@ -62,6 +61,7 @@ impl Reader {
             max_queued: self.count("MAX_QUEUED_STARTS"),
             max_memory: self.parsed("MAX_DESKTOP_MEMORY", "a size such as 48g", parse::byte_size),
             min_free_memory: self.min_free_memory(),
+            idle_pause: self.duration("DESKTOP_IDLE_PAUSE"),
             idle_stop: self.duration("DESKTOP_IDLE_STOP"),
             max_lifetime: self.duration("DESKTOP_MAX_LIFETIME"),
             stopped_retention: self.duration("STOPPED_RETENTION").unwrap_or_default(),

@@ -100,6 +100,7 @@ impl FakeDesktop {
             options,
             seen: Mutex::default(),
             kill: watch::Sender::new(()),
+            frozen: watch::Sender::new(false),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, tls.map(TlsAcceptor::from), shared.clone()));
@@ -166,6 +167,11 @@ impl FakeDesktop {
         }
     }
 
+    /// Freezes it, as an engine's pause does, or lets it go on: what is sent meanwhile waits in the system's buffers.
+    pub fn freeze(&self, frozen: bool) {
+        self.shared.frozen.send_replace(frozen);
+    }
+
     /// Tells all open connections to drop in the middle of whatever they do; the listener stays.
     pub fn kill_streams(&self) {
         self.shared.kill.send_replace(());
@@ -184,6 +190,7 @@ struct Shared {
     options: FakeOptions,
     seen: Mutex<Seen>,
     kill: watch::Sender<()>,
+    frozen: watch::Sender<bool>,
 }
 
 /// What happened so far.
@@ -227,6 +234,7 @@ async fn serve(
     shared: &Shared,
 ) -> io::Result<()> {
     tcp.set_nodelay(true)?;
+    shared.thawed().await;
     match tls {
         Some(tls) => {
             let (read, write) = tcp.into_split();
@@ -251,6 +259,13 @@ impl Shared {
         self.seen.lock().expect("no holder panics")
     }
 
+    /// Returns when it is not frozen.
+    async fn thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        // The sender is ours, so this only ends when it is so.
+        let _ = frozen.wait_for(|frozen| !frozen).await;
+    }
+
     fn violation(&self, rule: &str, detail: impl std::fmt::Display) {
         self.seen().violations.push(format!("{rule}: {detail}"));
     }
@@ -267,6 +282,7 @@ impl Shared {
             }
             HeadRead::Empty => return Ok(()),
         };
+        self.thawed().await;
         self.seen().requests.push(request.clone());
         self.judge_head(&request, &behind);
         if request.headers.iter().any(|(_, v)| v.len() > VALUE_LIMIT) {
@@ -438,7 +454,9 @@ impl Shared {
             wire.clear();
             tokio::select! {
                 read = stream.read_buf(&mut inbox) => {
-                    if read? == 0 || !self.take_frames(&mut inbox, &mut wire) {
+                    let read = read?;
+                    self.thawed().await;
+                    if read == 0 || !self.take_frames(&mut inbox, &mut wire) {
                         return Ok(());
                     }
                 }

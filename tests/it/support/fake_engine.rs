@@ -29,6 +29,11 @@ pub struct FakeEngine {
     desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
     /// Answers nothing.
     pub down: AtomicBool,
+    /// Wakes never end.
+    pub stuck: AtomicBool,
+    /// Pauses and wakes that were asked for, ever.
+    pub pauses: AtomicUsize,
+    pub unpauses: AtomicUsize,
     /// Desktops add headers that must not reach the browser.
     pub hostile: AtomicBool,
     /// Starts begin and do not end.
@@ -49,6 +54,9 @@ impl Default for FakeEngine {
             containers: Mutex::default(),
             desktops: Mutex::default(),
             down: AtomicBool::default(),
+            stuck: AtomicBool::default(),
+            pauses: AtomicUsize::default(),
+            unpauses: AtomicUsize::default(),
             hostile: AtomicBool::default(),
             held: AtomicBool::default(),
             echo: AtomicBool::default(),
@@ -115,6 +123,34 @@ impl FakeEngine {
         let mut containers = self.containers.lock().unwrap();
         containers.get_mut(name).ok_or(EngineError::NotFound)?.state = state;
         Ok(())
+    }
+
+    /// Freezes a container that runs, or lets a frozen one go on.
+    pub fn freeze(&self, name: &str, frozen: bool) -> Result<(), EngineError> {
+        let state = self
+            .containers
+            .lock()
+            .unwrap()
+            .get(name)
+            .map(|made| made.state);
+        let state = state.ok_or(EngineError::NotFound)?;
+        if matches!(state, ContainerState::Running | ContainerState::Paused) {
+            self.desktop(name).freeze(frozen);
+            let state = if frozen {
+                ContainerState::Paused
+            } else {
+                ContainerState::Running
+            };
+            self.set(name, state)?;
+        }
+        Ok(())
+    }
+
+    /// What the one container does.
+    pub fn state(&self) -> ContainerState {
+        let all = self.all();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0].1
     }
 
     fn options(&self, spec: &ContainerSpec) -> FakeOptions {
@@ -208,6 +244,23 @@ impl Engine for FakeEngine {
             Err(EngineError::NotFound) => Ok(()),
             other => other,
         }
+    }
+
+    async fn pause(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+        self.freeze(name, true)
+    }
+
+    async fn unpause(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        self.unpauses.fetch_add(1, Ordering::SeqCst);
+        if self.stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        // A real engine takes a while, in which more requests come.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.freeze(name, false)
     }
 
     async fn remove(&self, name: &str) -> Result<(), EngineError> {
