@@ -16,11 +16,15 @@ impl Lang {
     /// the second-best language helps more than an error.
     #[must_use]
     pub fn from_accept_language(header: Option<&str>) -> Self {
-        let ranges: Vec<(&str, f32)> = header
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(parse_range)
-            .collect();
+        let header = header.unwrap_or_default();
+        // Nothing behind a first range of full quality can be better, and most browsers send such a one.
+        let first = header.split(',').next().unwrap_or_default();
+        if !first.contains(';')
+            && let Some(lang) = Self::from_tag(first)
+        {
+            return lang;
+        }
+        let ranges: Vec<(&str, f32)> = header.split(',').filter_map(parse_range).collect();
         let mut best: Option<(Self, f32)> = None;
         for &(tag, quality) in &ranges {
             let lang = match tag {
@@ -100,6 +104,7 @@ mod tests {
             ("en;q=0.3,de ; q=0.7", Lang::De),
             ("fr, de;q=0.5", Lang::De),
             ("de, en", Lang::De),
+            ("de-AT;q=0.2, en", Lang::En),
             ("en, de", Lang::En),
             ("fr", Lang::En),
             ("", Lang::En),
