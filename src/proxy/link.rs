@@ -256,14 +256,6 @@ impl Link {
         Poll::Pending
     }
 
-    /// What has been read of the answer's body, if it is there already.
-    ///
-    /// # Errors
-    /// The chunks are malformed.
-    pub fn take(&mut self, framing: &mut Framing) -> Result<Option<Bytes>, BadBody> {
-        Ok(framing.take(&mut self.read)?)
-    }
-
     /// The next bytes of the answer's body; `None` at its end.
     pub fn poll_body(
         &mut self,
@@ -272,7 +264,7 @@ impl Link {
     ) -> Poll<Option<Result<Bytes, BadBody>>> {
         self.drive_upload(cx);
         loop {
-            if let Some(bytes) = self.take(framing)? {
+            if let Some(bytes) = framing.take(&mut self.read)? {
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if framing.is_over() {

@@ -233,3 +233,32 @@ async fn uploads_go_as_they_come_and_may_be_answered_before_their_end() {
     eventually("the connection is closed", async || desktop.seen()[1].left).await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_the_grant() {
+    let (gateway, mut pupil, desktop, root) = scripted(&[
+        &[say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")],
+        &[say("")],
+    ])
+    .await;
+    let mut reading = Raw::open(&gateway, &root, "Content-Length: 0").await;
+    reading.read_until("part").await;
+    let mut waiting = Raw::open(&gateway, &root, "Content-Length: 0").await;
+    eventually("both are under way", async || {
+        desktop.seen().get(1).is_some_and(|seen| seen.heads == 1)
+    })
+    .await;
+    let stopped = pupil.post("/api/container/stop", "{}").await;
+    assert_eq!(stopped.status, StatusCode::OK, "{}", stopped.text());
+    let answer = waiting.read_until("desktop_ended").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(10), reading.0.read_to_end(&mut rest));
+    assert!(end.await.is_ok(), "it is cut off");
+    assert_eq!(rest, b"");
+    eventually("both connections are closed", async || {
+        desktop.seen().iter().all(|seen| seen.left)
+    })
+    .await;
+    gateway.stop().await;
+}
