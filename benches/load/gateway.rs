@@ -13,7 +13,7 @@ use deskgate::authn::session::Login;
 use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::Config;
 use deskgate::config::raw::Raw;
-use deskgate::engine::spec::ContainerSpec;
+use deskgate::engine::spec::{ContainerSpec, Network};
 use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
 use deskgate::model::audit::Actor;
 use deskgate::model::user::{Identity, Role};
@@ -183,7 +183,7 @@ impl Engine for StubEngine {
         Ok(())
     }
 
-    async fn prepare(&self, _: &str, _: &str) -> Result<(), EngineError> {
+    async fn prepare(&self, _: &Network, _: &str) -> Result<(), EngineError> {
         Ok(())
     }
 
@@ -203,6 +203,10 @@ impl Engine for StubEngine {
 
     async fn start(&self, name: &str) -> Result<(), EngineError> {
         self.set(name, ContainerState::Running)
+    }
+
+    async fn exec(&self, _: &str, _: &[String], _: Duration) -> Result<Option<i64>, EngineError> {
+        Ok(Some(0))
     }
 
     async fn stop(&self, name: &str, _: Duration) -> Result<(), EngineError> {

@@ -17,6 +17,7 @@ use crate::authn::Authenticated;
 use crate::authz::policy::Action;
 use crate::model::desktop::Desktop;
 use crate::model::reason::Reason;
+use crate::request::lang::Lang;
 use crate::telemetry::ErrorChain;
 
 /// Longest wait that `Prefer: wait=N` (RFC 7240) is granted.
@@ -165,10 +166,11 @@ pub(super) async fn list(
 pub(super) async fn templates(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
+    Extension(lang): Extension<Lang>,
 ) -> Result<Response, ApiError> {
     let templates = state.desktops.templates_for(who.user());
     let templates: Vec<TemplateView<'_>> = templates
-        .map(|template| TemplateView::from(&**template))
+        .map(|template| TemplateView::new(template, lang))
         .collect();
     Ok(answer(StatusCode::OK, json!({ "templates": templates })))
 }

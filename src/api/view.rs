@@ -115,12 +115,16 @@ pub(super) struct TemplateView<'a> {
     icon: &'a str,
 }
 
-impl<'a> From<&'a Template> for TemplateView<'a> {
-    fn from(template: &'a Template) -> Self {
+impl<'a> TemplateView<'a> {
+    /// With texts in one of its languages.
+    pub(super) fn new(template: &'a Template, lang: Lang) -> Self {
+        let Template {
+            title, description, ..
+        } = template;
         Self {
             id: &template.id,
-            title: &template.title,
-            description: &template.description,
+            title: lang.pick(&title.de, &title.en),
+            description: lang.pick(&description.de, &description.en),
             icon: &template.icon,
         }
     }

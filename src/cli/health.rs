@@ -10,15 +10,12 @@ use crate::model::template::Scheme;
 
 pub(super) async fn run(raw: Raw) -> anyhow::Result<()> {
     let config = ServerConfig::resolve(raw)?;
-    let gateway = Upstream {
-        addr: on_this_machine(config.listen),
-        scheme: if config.tls.is_some() {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        },
-        authorization: None,
+    let scheme = if config.tls.is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
     };
+    let gateway = Upstream::bare(on_this_machine(config.listen), scheme);
     // The certificate names the public host, not this address, and the way leads over this machine only.
     match readiness::status(&Dialer::new(), &gateway, "/readyz").await {
         Some(200) => Ok(()),

@@ -7,7 +7,10 @@ pub mod raw;
 pub mod resolve;
 pub mod secret;
 pub mod settings;
+mod table;
 pub mod template;
+mod template_container;
+mod template_route;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

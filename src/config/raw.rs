@@ -119,10 +119,11 @@ impl Raw {
         if key == "template" {
             return match value.try_into::<Vec<RawTemplate>>() {
                 Ok(templates) => self.templates = templates,
-                Err(error) => {
-                    let text = error.to_string();
-                    self.mistake("template", None, format!("in {file}: {}", text.trim()));
-                }
+                Err(_) => self.mistake(
+                    "template",
+                    None,
+                    format!("in {file}: should be tables, written [[template]]"),
+                ),
             };
         }
         let upper = key.to_uppercase();

@@ -1,158 +1,130 @@
 //! The `[[template]]` tables of `deskgate.toml`, and how each becomes a [`Template`].
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::mistake::Mistake;
-use super::parse;
-use crate::model::template::{Auth, Home, Scheme, Template};
+use super::table::Table;
+use super::{template_container, template_route};
+use crate::model::preset::Preset;
+use crate::model::template::{Pull, Template, Texts};
 
-/// One `[[template]]` table. What is left out keeps the default, which fits the Kasm images.
+/// Most containers that are kept ready of one template.
+const MAX_WARM: u32 = 100;
+/// Icons that the portal has.
+const ICONS: [&str; 5] = ["browser", "code", "desktop", "office", "terminal"];
+
+/// One `[[template]]` table as it was written.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawTemplate {
-    id: String,
-    title: Option<String>,
-    description: Option<String>,
-    icon: Option<String>,
-    image: String,
-    port: Option<u16>,
-    scheme: Option<RawScheme>,
-    auth: Option<RawAuth>,
-    entry: Option<String>,
-    deny_paths: Option<Vec<String>>,
-    shm_size: Option<String>,
-    memory: Option<String>,
-    cpus: Option<f64>,
-    pids: Option<u32>,
-    cap_add: Option<Vec<String>>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    home: Option<RawHome>,
-    home_path: Option<String>,
-    #[serde(default)]
-    groups: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawScheme {
-    Http,
-    Https,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawHome {
-    None,
-    Volume,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAuth {
-    user: Option<String>,
-    password_env: Option<String>,
-    #[serde(default)]
-    none: bool,
-}
+#[serde(transparent)]
+pub struct RawTemplate(toml::Table);
 
 impl RawTemplate {
-    /// The template, or what is wrong with the table.
-    ///
-    /// Mistakes are added to `mistakes` and the reading goes on, so that all of them are reported at once.
+    /// The template, with the defaults of its preset where the table says nothing. Mistakes are added to `mistakes`.
     pub fn resolve(self, mistakes: &mut Vec<Mistake>) -> Template {
-        let mut template = Template::kasm(self.image, self.port.unwrap_or(6901));
-        let id = self.id;
-        let mut wrong = |field: &str, found: String, expected: &str| {
-            mistakes.push(Mistake {
-                key: format!("template {id:?}, {field}"),
-                found: Some(found),
-                expected: expected.to_owned(),
-            });
-        };
-        if !is_short_name(&id) {
-            wrong("id", id.clone(), "1 to 40 of a-z, 0-9 and -");
-        }
-        set_size(
-            &mut template.shm_size,
-            "shm_size",
-            self.shm_size,
-            &mut wrong,
+        let written = self.0.get("id").and_then(toml::Value::as_str);
+        let name = format!("template {:?}", written.unwrap_or_default());
+        let mut table = Table::new(name, self.0, mistakes);
+        let words = Preset::ALL.map(|preset| (preset.as_str(), preset));
+        let preset = table.word("preset", &words);
+        let image = required(&mut table, "image", "an image reference", |text| {
+            !text.is_empty() && !text.contains(char::is_whitespace)
+        });
+        let mut template = preset.unwrap_or(Preset::Kasm).template(image);
+        template.id = required(&mut table, "id", "1 to 40 of a-z, 0-9 and -", is_short_name);
+        template.title = texts(&mut table, "title").unwrap_or_else(|| Texts::same(&template.id));
+        set(&mut template.description, texts(&mut table, "description"));
+        let icon = table.parsed(
+            "icon",
+            "desktop, browser, code, office, terminal or a data:image/... address",
+            |text| {
+                let known = ICONS.contains(&text) || text.starts_with("data:image/");
+                known.then(|| text.to_owned())
+            },
         );
-        set_size(&mut template.memory, "memory", self.memory, &mut wrong);
-        if let Some(cpus) = self.cpus {
-            match cpu_millis(cpus) {
-                Some(millis) => template.cpu_millis = millis,
-                None => wrong(
-                    "cpus",
-                    cpus.to_string(),
-                    "a number of cores from 0.1 to 1000",
-                ),
-            }
+        set(&mut template.icon, icon);
+        let pull = [
+            ("missing", Pull::Missing),
+            ("always", Pull::Always),
+            ("never", Pull::Never),
+        ];
+        set(&mut template.pull, table.word("pull", &pull));
+        template_route::read(&mut table, &mut template);
+        template_container::read(&mut table, &mut template);
+        for (key, field) in [
+            ("groups", &mut template.groups),
+            ("users", &mut template.users),
+        ] {
+            set(field, table.texts(key, "names", |name| !name.is_empty()));
         }
-        if let Some(entry) = self.entry {
-            if !entry.starts_with('/') {
-                wrong("entry", entry.clone(), "a path that begins with /");
-            }
-            template.entry = entry;
-        }
-        for path in self.deny_paths.iter().flatten() {
-            if !path.starts_with('/') || path.ends_with('/') {
-                wrong(
-                    "deny_paths",
-                    path.clone(),
-                    "paths that begin with / and do not end with it",
-                );
-            }
-        }
-        template.title = self.title.unwrap_or_else(|| id.clone());
-        template.id = id;
-        set(&mut template.description, self.description);
-        set(&mut template.icon, self.icon);
-        set(&mut template.deny_paths, self.deny_paths);
-        set(&mut template.cap_add, self.cap_add);
-        set(&mut template.pids, self.pids);
-        set(&mut template.home_path, self.home_path);
-        set(&mut template.scheme, self.scheme.map(Scheme::from));
-        set(&mut template.home, self.home.map(Home::from));
-        set(&mut template.auth, self.auth.map(Auth::from));
-        template.env = self.env;
-        template.groups = self.groups;
+        set(&mut template.warm, table.number("warm", (0, MAX_WARM)));
+        table.finish();
         template
     }
 }
 
-fn set<T>(field: &mut T, value: Option<T>) {
+/// A text that has to be there.
+pub(super) fn required(
+    table: &mut Table<'_>,
+    key: &'static str,
+    expected: &str,
+    fits: impl Fn(&str) -> bool,
+) -> String {
+    let mut found = false;
+    let text = table.read(key, expected, |value| {
+        found = true;
+        value.as_str().filter(|text| fits(text)).map(str::to_owned)
+    });
+    if !found {
+        table.wrong(key, None, &format!("is missing; it should be {expected}"));
+    }
+    text.unwrap_or_default()
+}
+
+/// `"text"`, or `{ de = "...", en = "..." }`, of which either may be left out.
+fn texts(table: &mut Table<'_>, key: &'static str) -> Option<Texts> {
+    table.read(key, "a text, or { de = \"...\", en = \"...\" }", |value| {
+        if let Some(text) = value.as_str() {
+            return Some(Texts::same(text));
+        }
+        let table = value.as_table()?;
+        let only = table.keys().all(|key| matches!(key.as_str(), "de" | "en"));
+        let said = |key: &str| table.get(key).map(toml::Value::as_str);
+        match (only, said("de"), said("en")) {
+            (true, Some(Some(de)), Some(Some(en))) => Some(Texts {
+                de: de.into(),
+                en: en.into(),
+            }),
+            (true, Some(Some(one)), None) | (true, None, Some(Some(one))) => Some(Texts::same(one)),
+            _ => None,
+        }
+    })
+}
+
+/// Replaces a default by what was said.
+pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
-fn set_size(
-    field: &mut u64,
-    name: &str,
-    value: Option<String>,
-    wrong: &mut dyn FnMut(&str, String, &str),
-) {
-    if let Some(text) = value {
-        match parse::byte_size(&text).filter(|size| *size >= 1 << 20) {
-            Some(size) => *field = size,
-            None => wrong(name, text, "a size of at least 1m, as in 512m or 2g"),
-        }
-    }
+/// An absolute path that means one place: no empty or dot segments, no slash at the end, nothing odd in it.
+pub(super) fn is_path(text: &str) -> bool {
+    text.strip_prefix('/').is_some_and(|rest| {
+        !text.contains([':', '\\', ','])
+            && !text.chars().any(char::is_control)
+            && rest
+                .split('/')
+                .all(|segment| !matches!(segment, "" | "." | ".."))
+    })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the range is checked first"
-)]
-fn cpu_millis(cpus: f64) -> Option<u32> {
-    (0.1..=1000.0)
-        .contains(&cpus)
-        .then(|| (cpus * 1000.0).round() as u32)
+/// A name that an environment variable may have.
+pub(super) fn is_variable(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn is_short_name(text: &str) -> bool {
@@ -162,32 +134,150 @@ fn is_short_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-impl From<RawScheme> for Scheme {
-    fn from(raw: RawScheme) -> Self {
-        match raw {
-            RawScheme::Http => Self::Http,
-            RawScheme::Https => Self::Https,
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::template::{Auth, Prefix, Scheme};
 
-impl From<RawHome> for Home {
-    fn from(raw: RawHome) -> Self {
-        match raw {
-            RawHome::None => Self::None,
-            RawHome::Volume => Self::Volume,
-        }
+    fn resolve(text: &str) -> (Template, Vec<String>) {
+        let mut mistakes = Vec::new();
+        let raw: RawTemplate = toml::from_str(text).expect("TOML");
+        let template = raw.resolve(&mut mistakes);
+        (template, mistakes.iter().map(ToString::to_string).collect())
     }
-}
 
-impl From<RawAuth> for Auth {
-    fn from(raw: RawAuth) -> Self {
-        if raw.none {
-            return Self::None;
+    #[test]
+    fn what_is_left_out_is_the_presets_and_every_field_overrides_it() {
+        let (template, mistakes) = resolve("id = 'a'\nimage = 'i'\npreset = 'selkies'");
+        let preset = Preset::Selkies.template("i".into());
+        let (id, title) = ("a".to_owned(), Texts::same("a"));
+        assert_eq!(
+            template,
+            Template {
+                id,
+                title,
+                ..preset
+            }
+        );
+        assert_eq!(mistakes, Vec::<String>::new());
+        let (template, mistakes) = resolve(
+            "id = 'a'\nimage = 'i'\npreset = 'selkies'\nscheme = 'https'\nprefix = 'keep'\ncpus = 1\nauth = { user = 'x' }",
+        );
+        assert_eq!(mistakes, Vec::<String>::new());
+        assert_eq!(
+            (template.scheme, template.prefix),
+            (Scheme::Https, Prefix::Keep)
+        );
+        assert_eq!(template.cpu_millis, 1000);
+        let Auth::Basic {
+            user, password_env, ..
+        } = template.auth
+        else {
+            panic!("Basic");
+        };
+        assert_eq!((user.as_str(), password_env.as_str()), ("x", "PASSWORD"));
+    }
+
+    #[test]
+    fn the_example_is_right_and_its_first_table_says_the_defaults() {
+        let example = include_str!("../../deskgate.example.toml");
+        let example: toml::Table = example.parse().expect("TOML");
+        let raws: Vec<RawTemplate> = example["template"].clone().try_into().expect("tables");
+        let mut mistakes = Vec::new();
+        let mut templates: Vec<Template> = raws
+            .into_iter()
+            .map(|raw| raw.resolve(&mut mistakes))
+            .collect();
+        assert_eq!(mistakes, []);
+        let image = templates[0].image.clone();
+        assert_eq!(templates.remove(0), Preset::Kasm.template(image));
+    }
+
+    #[test]
+    fn every_field_that_is_wrong_is_named_with_what_was_found() {
+        let wrong = [
+            ("id = 'Big Desktop'", "Big Desktop"),
+            ("preset = 'vnc'", "vnc"),
+            ("title = 3", "3"),
+            ("icon = 'x.png'", "x.png"),
+            ("pull = 'often'", "often"),
+            ("port = 70000", "70000"),
+            ("scheme = 'ftp'", "ftp"),
+            ("prefix = 'drop'", "drop"),
+            ("prefix_env = { A = '{path}' }", "{path}"),
+            ("entry = 'x'", "x"),
+            ("ws_paths = ['ws']", "ws"),
+            ("deny_paths = ['/a/']", "/a/"),
+            ("host_header = 1", "1"),
+            ("origin = 'any'", "any"),
+            ("max_message = 3", "3"),
+            (
+                "headers = { set = { Content-Security-Policy = 'x' } }",
+                "Content-Security-Policy",
+            ),
+            ("ready = { expect = 99 }", "99"),
+            ("stop = { signal = 'TERM' }", "TERM"),
+            ("shm_size = '1'", "1"),
+            ("memory = 'lots'", "lots"),
+            ("cpus = 0", "0"),
+            ("pids = -1", "-1"),
+            ("user = 'a b'", "a b"),
+            ("init = 'yes'", "yes"),
+            ("tmpfs = { tmp = '' }", "tmp"),
+            ("cap_drop = ['all']", "all"),
+            ("cap_add = [1]", "1"),
+            ("seccomp = '/nowhere.json'", "/nowhere.json"),
+            ("devices = ['dri']", "dri"),
+            ("env = { '1A' = 'x' }", "1A"),
+            ("resolution = 'large'", "large"),
+            ("network = 'lan'", "lan"),
+            ("home = 'yes'", "yes"),
+            ("home_path = 'home'", "home"),
+            ("mounts = [{ source = '/etc/x', target = '/x' }]", "/etc/x"),
+            ("groups = [1]", "1"),
+            ("users = 'mia'", "mia"),
+            ("warm = 1000", "1000"),
+            ("tls_verify = 'ca'", "ca"),
+            ("colour = 'red'", "is not a field"),
+        ];
+        let text: Vec<&str> = wrong.iter().map(|(line, _)| *line).collect();
+        let (_, mistakes) = resolve(&format!("image = ''\n{}", text.join("\n")));
+        for (line, found) in wrong {
+            let key = line.split(' ').next().unwrap_or_default();
+            let named = mistakes
+                .iter()
+                .any(|text| text.contains(key) && text.contains(found));
+            assert!(named, "{line} in {mistakes:#?}");
         }
-        Self::Basic {
-            user: raw.user.unwrap_or_else(|| "kasm_user".into()),
-            password_env: raw.password_env.unwrap_or_else(|| "VNC_PW".into()),
+        assert_eq!(mistakes.len(), wrong.len() + 1, "{mistakes:#?}");
+    }
+
+    #[test]
+    fn what_only_makes_sense_together_is_checked_together() {
+        for (line, key) in [
+            ("scheme = 'http'\ntls_verify = 'pin'", "tls_verify"),
+            ("preset = 'novnc'\nresolution = '800x600'", "resolution"),
+            (
+                "mounts = [{ source = 'class-{group}', target = '/c', groups = ['a'] }]",
+                "source",
+            ),
+            (
+                "mounts = [{ source = 'class-{group}', target = '/c/{group}' }]",
+                "source",
+            ),
+            (
+                "mounts = [{ source = 'all', target = '/c', groups = ['a'] }]",
+                "groups",
+            ),
+            ("mounts = [{ source = 'all' }]", "target"),
+        ] {
+            let (_, mistakes) = resolve(&format!("id = 'a'\nimage = 'i'\n{line}"));
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(key),
+                "{line}: {mistakes:?}"
+            );
         }
+        let (_, mistakes) = resolve("");
+        assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     }
 }

@@ -29,7 +29,7 @@ use crate::authn::token::SessionSecret;
 use crate::clock::Clock;
 use crate::config::raw::Raw;
 use crate::config::{Config, ConfigError};
-use crate::model::template::Template;
+use crate::model::template::{Template, Texts};
 use provider::{ClientRegistration, Provider, ProviderError};
 
 /// Image of the demo desktop, made by `scripts/make-demo-image`.
@@ -114,8 +114,14 @@ pub async fn prepare(
     let mut config = Config::resolve(raw)?;
     let demo_template = |template: &&mut Template| !own_templates && template.image == IMAGE;
     for template in config.desktops.templates.iter_mut().filter(demo_template) {
-        "Linux desktop".clone_into(&mut template.title);
-        "XFCE with terminal, files and a small browser".clone_into(&mut template.description);
+        template.title = Texts {
+            de: "Linux-Desktop".into(),
+            en: "Linux desktop".into(),
+        };
+        template.description = Texts {
+            de: "XFCE mit Terminal, Dateien und einem kleinen Browser".into(),
+            en: "XFCE with terminal, files and a small browser".into(),
+        };
         template.memory = 1 << 30;
     }
     Ok(Demo { config, provider })

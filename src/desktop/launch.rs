@@ -7,19 +7,17 @@ use tokio::time::Instant;
 
 use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
-use super::upstream::Upstream;
+use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
 use crate::engine::EngineError;
-use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network_name};
+use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network};
 use crate::model::desktop::{Desktop, State};
 use crate::model::reason::Reason;
-use crate::model::template::Template;
+use crate::model::template::{Pull, Template, TlsVerify};
 use crate::store::StoreError;
 use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
 
-/// How long a desktop may take from its container's start to its first answer.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause between two questions whether it is ready.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How often the container itself is looked at meanwhile.
@@ -44,10 +42,12 @@ enum LaunchError {
     /// Asking again would lock this gateway out of the desktop.
     #[error("the desktop refuses our password")]
     Refused,
-    #[error("the desktop did not answer within {} s", READY_TIMEOUT.as_secs())]
-    Silent,
+    #[error("the desktop did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("the desktop's certificate could not be looked at")]
+    Certificate(#[from] DialError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl LaunchError {
             Self::NoPort => Reason::NoPort,
             Self::Ended(_) => Reason::EndedStarting,
             Self::Refused => Reason::Refused,
-            Self::Silent => Reason::Silent,
+            Self::Silent(_) | Self::Certificate(_) => Reason::Silent,
             Self::Engine(EngineError::ImageMissing | EngineError::Pull(_)) => Reason::ImageMissing,
             Self::Engine(_) | Self::Desktop(_) => Reason::Engine,
             Self::Store(_) => Reason::Database,
@@ -191,17 +191,14 @@ impl Desktops {
         template: &Template,
     ) -> Result<String, LaunchError> {
         let parts = &self.inner.parts;
-        if !parts.engine.has_image(&desktop.image_name).await? {
-            tracing::info!(image = %desktop.image_name, "pulling image");
-            parts.engine.pull(&desktop.image_name).await?;
-        }
-        parts
-            .engine
-            .prepare(&network_name(&parts.instance), &parts.instance)
-            .await?;
+        self.bring_image(&desktop.image_name, template.pull).await?;
+        let network = network(&parts.instance, template.network);
+        parts.engine.prepare(&network, &parts.instance).await?;
+        let groups = parts.database.groups_of(desktop.user_id).await?;
         let password = parts.passwords.of(desktop.id);
         for _ in 0..PORT_ATTEMPTS {
-            let spec = ContainerSpec::new(template, desktop, password.expose(), self.place());
+            let (secret, place) = (password.expose(), self.place());
+            let spec = ContainerSpec::new(template, desktop, secret, place, &groups);
             let container = match parts.engine.create(&spec).await {
                 Err(EngineError::NameTaken) => self.adopt(desktop).await?,
                 made => made?,
@@ -217,6 +214,26 @@ impl Desktops {
             }
         }
         Err(LaunchError::NoPort)
+    }
+
+    /// Sees to the image, as the template wants it.
+    async fn bring_image(&self, image: &str, pull: Pull) -> Result<(), EngineError> {
+        let engine = &self.inner.parts.engine;
+        let there = engine.has_image(image).await?;
+        match pull {
+            Pull::Missing | Pull::Always if !there => {
+                tracing::info!(image, "pulling image");
+                engine.pull(image).await
+            }
+            Pull::Always => {
+                if let Err(error) = engine.pull(image).await {
+                    tracing::warn!(image, error = %ErrorChain(&error), "not pulled, the image at hand is used");
+                }
+                Ok(())
+            }
+            Pull::Never if !there => Err(EngineError::ImageMissing),
+            Pull::Missing | Pull::Never => Ok(()),
+        }
     }
 
     /// The container that an earlier attempt at this very desktop left behind.
@@ -267,16 +284,16 @@ impl Desktops {
         let begin = Instant::now();
         let (mut refusals, mut inspected) = (0, begin);
         loop {
-            match readiness::ask(self.dialer(), &upstream).await {
-                Answer::Ready => return Ok(()),
+            match readiness::ask(self.dialer(), &upstream, &template.ready).await {
+                Answer::Ready => return self.pin(desktop, template, &upstream).await,
                 Answer::Refused if refusals + 1 >= MAX_REFUSALS => {
                     return Err(LaunchError::Refused);
                 }
                 Answer::Refused => refusals += 1,
                 Answer::NotYet => {}
             }
-            if begin.elapsed() > READY_TIMEOUT {
-                return Err(LaunchError::Silent);
+            if begin.elapsed() > template.ready.timeout {
+                return Err(LaunchError::Silent(template.ready.timeout));
             }
             if inspected.elapsed() > INSPECT_PAUSE {
                 inspected = Instant::now();
@@ -284,6 +301,23 @@ impl Desktops {
             }
             tokio::time::sleep(PROBE_PAUSE).await;
         }
+    }
+
+    /// Remembers the certificate of a desktop whose template wants no other one from now on.
+    async fn pin(
+        &self,
+        desktop: &Desktop,
+        template: &Template,
+        upstream: &Upstream,
+    ) -> Result<(), LaunchError> {
+        if template.tls_verify == TlsVerify::Pin {
+            let shown = self.dialer().certificate(upstream).await?;
+            if let Some(shown) = shown.map(Fingerprint::to_base64) {
+                let database = &self.inner.parts.database;
+                database.pin_certificate(desktop.id, &shown).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn still_starting(

@@ -29,12 +29,12 @@ use tokio::sync::broadcast;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{DesktopConfig, Reach};
-use crate::engine::spec::Place;
+use crate::engine::spec::{Place, reach_of};
 use crate::engine::{Engine, EngineError};
 use crate::model::audit::{Event, Object};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
-use crate::model::template::Template;
+use crate::model::template::{Template, TlsVerify};
 use crate::model::user::User;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
@@ -46,7 +46,7 @@ use password::Passwords;
 pub use queue::QueuePlace;
 use queue::StartQueue;
 pub use sleep::Awake;
-use upstream::{Dialer, Upstream};
+use upstream::{Dialer, Fingerprint, Upstream};
 
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGE_BACKLOG: usize = 256;
@@ -202,7 +202,7 @@ impl Desktops {
         self.inner
             .templates
             .iter()
-            .filter(|template| user.is_in_any(&template.groups))
+            .filter(|template| user.may_start(template))
     }
 
     /// Every change of a desktop of this gateway, as it is recorded.
@@ -270,7 +270,7 @@ impl Desktops {
         template: &Template,
     ) -> Result<Option<Upstream>, DesktopError> {
         let parts = &self.inner.parts;
-        let addr = match parts.config.reach {
+        let addr = match reach_of(template, parts.config.reach) {
             Reach::Port => desktop
                 .host_port
                 .map(|port| (IpAddr::from(Ipv4Addr::LOCALHOST), port)),
@@ -280,8 +280,16 @@ impl Desktops {
                 address.map(|address| (address, desktop.container_port))
             }
         };
+        let Some(addr) = addr else {
+            return Ok(None);
+        };
         let password = parts.passwords.of(desktop.id);
-        Ok(addr.map(|addr| Upstream::new(template, SocketAddr::from(addr), &password)))
+        let mut upstream = Upstream::new(template, desktop.id, SocketAddr::from(addr), &password);
+        if template.tls_verify == TlsVerify::Pin {
+            let pinned = parts.database.pinned_certificate(desktop.id).await?;
+            upstream.pin = pinned.and_then(|text| Fingerprint::from_base64(&text));
+        }
+        Ok(Some(upstream))
     }
 
     /// The desktop as recorded.

@@ -1,4 +1,4 @@
-//! Whether a desktop answers: an authenticated `GET /`, because a container that runs is not yet a
+//! Whether a desktop answers: an authenticated `GET` of what its template names, because a container that runs is not yet a
 //! picture. The right credentials go along every time: KasmVNC locks an address out after five failures.
 
 use std::time::Duration;
@@ -8,6 +8,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
 
 use super::upstream::{Dialer, Upstream};
+use crate::model::template::Ready;
 use crate::stream::Scratch;
 
 /// How long one question may take.
@@ -25,32 +26,52 @@ pub enum Answer {
 }
 
 /// Asks a desktop once.
-pub async fn ask(dialer: &Dialer, upstream: &Upstream) -> Answer {
-    match status(dialer, upstream, "/").await {
-        Some(401 | 403) => Answer::Refused,
-        Some(200..=399) => Answer::Ready,
+pub async fn ask(dialer: &Dialer, upstream: &Upstream, ready: &Ready) -> Answer {
+    let path = upstream.path(&ready.path);
+    let question = Question {
+        path: &path,
+        authorization: upstream.authorization.as_ref().filter(|_| ready.auth),
+    };
+    match (status_of(dialer, upstream, question).await, ready.expect) {
+        (Some(status), Some(expected)) if status == expected => Answer::Ready,
+        (Some(200..=399), None) => Answer::Ready,
+        (Some(401 | 403), _) if ready.auth => Answer::Refused,
         _ => Answer::NotYet,
     }
 }
 
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    path: &'a str,
+    authorization: Option<&'a HeaderValue>,
+}
+
 /// The status that `path` is answered with, within a few seconds.
 pub async fn status(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
-    tokio::time::timeout(PROBE_TIMEOUT, get(dialer, upstream, path))
+    let question = Question {
+        path,
+        authorization: upstream.authorization.as_ref(),
+    };
+    status_of(dialer, upstream, question).await
+}
+
+async fn status_of(dialer: &Dialer, upstream: &Upstream, question: Question<'_>) -> Option<u16> {
+    tokio::time::timeout(PROBE_TIMEOUT, get(dialer, upstream, question))
         .await
         .ok()?
 }
 
-async fn get(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<u16> {
+async fn get(dialer: &Dialer, upstream: &Upstream, question: Question<'_>) -> Option<u16> {
     let stream = dialer.dial(upstream, &Scratch::default()).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(true)
         .handshake(TokioIo::new(stream))
         .await
         .ok()?;
-    let mut request = hyper::Request::get(path)
+    let mut request = hyper::Request::get(question.path)
         .header(HOST, upstream.addr.to_string())
         .header(CONNECTION, HeaderValue::from_static("close"));
-    if let Some(credentials) = &upstream.authorization {
+    if let Some(credentials) = question.authorization {
         request = request.header(AUTHORIZATION, credentials);
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).ok()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::{Change, DesktopError, Desktops};
-use crate::engine::spec::network_name;
+use crate::engine::spec::network;
 use crate::engine::{Container, ContainerState};
 use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
@@ -219,12 +219,14 @@ impl Desktops {
         }
     }
 
-    /// Makes the network of the desktops well before the first start: a network that appears makes
+    /// Makes the networks of the desktops well before the first start: a network that appears makes
     /// browsers on the same machine drop their connections.
     async fn prepare_and_reconcile(&self) -> Result<Report, DesktopError> {
         let parts = &self.inner.parts;
-        let network = network_name(&parts.instance);
-        parts.engine.prepare(&network, &parts.instance).await?;
+        for template in &self.inner.templates {
+            let network = network(&parts.instance, template.network);
+            parts.engine.prepare(&network, &parts.instance).await?;
+        }
         self.reconcile().await
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Change, DesktopError, Desktops, memory, ports};
 use crate::config::Reach;
-use crate::engine::spec::container_name;
+use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
@@ -35,7 +35,7 @@ impl Desktops {
                 .next()
                 .ok_or(DesktopError::TemplateNotAllowed)?,
         };
-        if !user.is_in_any(&template.groups) {
+        if !user.may_start(template) {
             return Err(DesktopError::TemplateNotAllowed);
         }
         if let Some(live) = self.live(user, template).await? {
@@ -122,7 +122,7 @@ impl Desktops {
             last_used: None,
             extensions: 0,
         };
-        let proposals = match parts.config.reach {
+        let proposals = match reach_of(template, parts.config.reach) {
             Reach::Network => vec![None],
             Reach::Port => self.free_ports(id).await?.into_iter().map(Some).collect(),
         };

@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use super::{Change, DesktopError, Desktops};
+use crate::engine::EngineError;
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
+use crate::model::template::Template;
 use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
 
-/// How long a container may take to end before it is killed.
+/// How long a container may take to end before it is killed, when its template is no longer known.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often a change of state is tried again when somebody else changes the same desktop.
 const ATTEMPTS: usize = 8;
@@ -100,16 +102,34 @@ impl Desktops {
         reason: Option<&str>,
     ) -> Result<Desktop, DesktopError> {
         let parts = &self.inner.parts;
-        parts
-            .engine
-            .stop(&desktop.container_name, STOP_GRACE)
-            .await?;
+        let template = self.template(&desktop.template);
+        let grace = template.map_or(STOP_GRACE, |template| template.stop.timeout);
+        if let Some(template) = template.filter(|template| !template.stop.pre_stop.is_empty()) {
+            self.before_stop(desktop, template).await;
+        }
+        parts.engine.stop(&desktop.container_name, grace).await?;
         let change = RowChange {
             reason,
             stopped_at: Some(parts.clock.timestamp()),
             ..RowChange::default()
         };
         self.move_to(desktop.id, State::Stopped, change).await
+    }
+
+    /// Lets the container prepare for its end. It ends all the same if that fails.
+    async fn before_stop(&self, desktop: &Desktop, template: &Template) {
+        let engine = &self.inner.parts.engine;
+        let Template { stop, .. } = template;
+        match engine
+            .exec(&desktop.container_name, &stop.pre_stop, stop.timeout)
+            .await
+        {
+            Ok(Some(0)) | Err(EngineError::NotFound) => {}
+            Ok(code) => tracing::warn!(desktop = %desktop.id, code, "pre_stop failed"),
+            Err(error) => {
+                tracing::warn!(desktop = %desktop.id, error = %ErrorChain(&error), "pre_stop could not be run");
+            }
+        }
     }
 
     /// Stops a desktop, removes its container and forgets it. Its home stays.

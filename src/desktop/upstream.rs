@@ -3,11 +3,13 @@
 //! KasmVNC answers one request per connection and never sends a TLS `close_notify`, so connections are
 //! neither pooled nor expected to end politely.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
@@ -18,7 +20,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 
 use crate::config::Secret;
-use crate::model::template::{Auth, Scheme, Template};
+use crate::model::id::DesktopId;
+use crate::model::template::{Auth, HostHeader, Origin, Prefix, Scheme, Template, prefix_of};
 use crate::stream::{ClientStream, DesktopStream, Scratch};
 
 /// How long a desktop may take to accept a connection and finish the TLS handshake.
@@ -33,6 +36,38 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// `Authorization` that it wants on every request.
     pub authorization: Option<HeaderValue>,
+    /// What stands before every path, if it was told where it is.
+    pub prefix: Option<String>,
+    /// `Host` that it sees, if it is not the browser's.
+    pub host: Option<String>,
+    /// Whether it sees an `Origin` that agrees with `Host`, instead of the browser's.
+    pub rewrites_origin: bool,
+    /// The only certificate that it may show.
+    pub pin: Option<Fingerprint>,
+}
+
+/// SHA-256 of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(certificate: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        Self(bytes)
+    }
+
+    /// As the database has it.
+    #[must_use]
+    pub fn to_base64(self) -> String {
+        STANDARD.encode(self.0)
+    }
+
+    /// From [`Self::to_base64`].
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        STANDARD.decode(text).ok()?.try_into().ok().map(Self)
+    }
 }
 
 /// Why a desktop could not be connected to.
@@ -44,6 +79,9 @@ pub enum DialError {
     /// It accepted, and the TLS handshake failed.
     #[error("the TLS handshake with the desktop failed")]
     Tls(#[source] io::Error),
+    /// It is not the desktop that was started, or its certificate was exchanged.
+    #[error("the desktop shows another certificate than at its start")]
+    OtherCertificate,
     /// It took too long.
     #[error("the desktop did not accept a connection in time")]
     Timeout,
@@ -52,16 +90,61 @@ pub enum DialError {
 impl Upstream {
     /// The way to a desktop of `template` at `addr`.
     #[must_use]
-    pub fn new(template: &Template, addr: SocketAddr, password: &Secret) -> Self {
+    pub fn new(template: &Template, id: DesktopId, addr: SocketAddr, password: &Secret) -> Self {
         let authorization = match &template.auth {
             Auth::None => None,
             Auth::Basic { user, .. } => basic(user, password),
         };
+        let host = match template.host_header {
+            HostHeader::Preserve => None,
+            HostHeader::Upstream => Some(addr.to_string()),
+        };
+        Self {
+            authorization,
+            prefix: (template.prefix == Prefix::Keep).then(|| prefix_of(id)),
+            host,
+            rewrites_origin: template.origin == Origin::Rewrite,
+            ..Self::bare(addr, template.scheme)
+        }
+    }
+
+    /// The way to something at `addr` that wants nothing in particular.
+    #[must_use]
+    pub fn bare(addr: SocketAddr, scheme: Scheme) -> Self {
         Self {
             addr,
-            scheme: template.scheme,
-            authorization,
+            scheme,
+            authorization: None,
+            prefix: None,
+            host: None,
+            rewrites_origin: false,
+            pin: None,
         }
+    }
+
+    /// The path that the desktop is asked for instead of `path`.
+    #[must_use]
+    pub fn path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match &self.prefix {
+            Some(prefix) => Cow::Owned(format!("{prefix}{path}")),
+            None => Cow::Borrowed(path),
+        }
+    }
+
+    /// The `Host` that it sees where browsers say `ours`.
+    #[must_use]
+    pub fn host<'a>(&'a self, ours: &'a str) -> &'a str {
+        self.host.as_deref().unwrap_or(ours)
+    }
+
+    /// The origin that it takes itself for where browsers say `ours` for the host.
+    #[must_use]
+    pub fn origin(&self, ours: &str) -> String {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}", self.host(ours))
     }
 }
 
@@ -114,6 +197,17 @@ impl Dialer {
         }
     }
 
+    /// The certificate that the desktop shows now.
+    ///
+    /// # Errors
+    /// As [`Self::dial`]; `None` for one that does not speak TLS.
+    pub async fn certificate(&self, upstream: &Upstream) -> Result<Option<Fingerprint>, DialError> {
+        let scratch = Scratch::default();
+        let connecting = self.connect(upstream, &scratch);
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        Ok(connected.map_err(|_| DialError::Timeout)??.1)
+    }
+
     /// A fresh connection that uses these buffers, within [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
@@ -123,29 +217,31 @@ impl Dialer {
         upstream: &Upstream,
         scratch: &Scratch,
     ) -> Result<DesktopStream, DialError> {
-        tokio::time::timeout(CONNECT_TIMEOUT, self.connect(upstream, scratch))
-            .await
-            .map_err(|_| DialError::Timeout)?
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(upstream, scratch));
+        Ok(connected.await.map_err(|_| DialError::Timeout)??.0)
     }
 
     async fn connect(
         &self,
         upstream: &Upstream,
         scratch: &Scratch,
-    ) -> Result<DesktopStream, DialError> {
+    ) -> Result<(DesktopStream, Option<Fingerprint>), DialError> {
         let socket = TcpStream::connect(upstream.addr)
             .await
             .map_err(DialError::Connect)?;
         socket.set_nodelay(true).map_err(DialError::Connect)?;
         match upstream.scheme {
-            Scheme::Http => Ok(DesktopStream::plain(socket)),
+            Scheme::Http => Ok((DesktopStream::plain(socket), None)),
             Scheme::Https => {
                 let name = ServerName::IpAddress(upstream.addr.ip().into());
                 let connecting =
                     ClientStream::connect(socket, self.tls.clone(), name, scratch.clone());
-                Ok(DesktopStream::tls(
-                    connecting.await.map_err(DialError::Tls)?,
-                ))
+                let stream = connecting.await.map_err(DialError::Tls)?;
+                let seen = stream.certificate().map(|shown| Fingerprint::of(shown));
+                if upstream.pin.is_some() && upstream.pin != seen {
+                    return Err(DialError::OtherCertificate);
+                }
+                Ok((DesktopStream::tls(stream), seen))
             }
         }
     }

@@ -1,28 +1,31 @@
 //! The Docker engine, through bollard. Connects when first used, so that a gateway starts while the
 //! engine is down, and turns Docker's status codes into [`EngineError`].
 
+mod create;
+
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
+use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary,
-    EventMessage, HostConfig, Mount, MountType, MountVolumeOptions, NetworkCreateRequest,
-    PortBinding,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EventMessage, ExecConfig,
+    NetworkCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::spec::{ContainerSpec, LABEL_INSTANCE};
+use super::spec::{ContainerSpec, LABEL_INSTANCE, Network};
 use super::{Container, ContainerState, Engine, EngineError, Event};
 use crate::config::EngineConfig;
 
@@ -40,6 +43,8 @@ pub struct DockerEngine {
     client: OnceCell<Docker>,
     /// Held while the network is looked for and made.
     preparing: Mutex<()>,
+    /// Whether it was said that this engine keeps no volume to a size.
+    without_quota: AtomicBool,
 }
 
 impl DockerEngine {
@@ -50,6 +55,7 @@ impl DockerEngine {
             host: config.docker_host,
             client: OnceCell::new(),
             preparing: Mutex::new(()),
+            without_quota: AtomicBool::new(false),
         }
     }
 
@@ -185,14 +191,15 @@ impl Engine for DockerEngine {
         within(PING_TIMEOUT, client.ping()).await.map(|_| ())
     }
 
-    async fn prepare(&self, network: &str, instance: &str) -> Result<(), EngineError> {
+    async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
         let _one_at_a_time = self.preparing.lock().await;
-        if !networks(client, network).await?.is_empty() {
+        if !networks(client, &network.name).await?.is_empty() {
             return Ok(());
         }
         let request = NetworkCreateRequest {
-            name: network.to_owned(),
+            name: network.name.clone(),
+            internal: Some(network.internal),
             driver: Some("bridge".into()),
             labels: Some(HashMap::from([(
                 LABEL_INSTANCE.to_owned(),
@@ -212,7 +219,7 @@ impl Engine for DockerEngine {
         };
         // Older engines make a second network of the same name when two gateways ask at once; then all
         // but the first by id take theirs back.
-        if networks(client, network).await?.first() != Some(&made) {
+        if networks(client, &network.name).await?.first() != Some(&made) {
             within(CALL_TIMEOUT, client.remove_network(&made)).await?;
         }
         Ok(())
@@ -241,16 +248,7 @@ impl Engine for DockerEngine {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        let client = self.client().await?;
-        let options = CreateContainerOptionsBuilder::new()
-            .name(&spec.name)
-            .build();
-        let made = within(
-            CALL_TIMEOUT,
-            client.create_container(Some(options), create_body(spec)),
-        )
-        .await?;
-        Ok(made.id)
+        create::container(self.client().await?, spec, &self.without_quota).await
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
@@ -309,6 +307,32 @@ impl Engine for DockerEngine {
         })
     }
 
+    async fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>, EngineError> {
+        let client = self.client().await?;
+        let config = ExecConfig {
+            cmd: Some(command.to_vec()),
+            attach_stdout: Some(true),
+            ..ExecConfig::default()
+        };
+        let made = within(CALL_TIMEOUT, client.create_exec(container, config)).await?;
+        let run = async {
+            let started = client
+                .start_exec(&made.id, None::<StartExecOptions>)
+                .await?;
+            // Its output ends with it; what it says is of no interest.
+            if let StartExecResults::Attached { mut output, .. } = started {
+                while output.try_next().await?.is_some() {}
+            }
+            client.inspect_exec(&made.id).await
+        };
+        Ok(within(limit, run).await?.exit_code)
+    }
+
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
         let client = self.client().await?;
         match within(CALL_TIMEOUT, client.inspect_container(container, None)).await {
@@ -353,51 +377,6 @@ impl Engine for DockerEngine {
             .map_ok(|line| line.to_string());
         let lines: Vec<String> = within(CALL_TIMEOUT, lines.try_collect()).await?;
         Ok(lines.concat())
-    }
-}
-
-fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
-    let port = format!("{}/tcp", spec.port);
-    let bindings = spec.host_port.map(|host_port| {
-        let binding = PortBinding {
-            host_ip: Some("127.0.0.1".into()),
-            host_port: Some(host_port.to_string()),
-        };
-        HashMap::from([(port.clone(), Some(vec![binding]))])
-    });
-    let mounts = spec.home.as_ref().map(|home| {
-        vec![Mount {
-            typ: Some(MountType::VOLUME),
-            source: Some(home.name.clone()),
-            target: Some(home.path.clone()),
-            volume_options: Some(MountVolumeOptions {
-                labels: Some(home.labels.clone()),
-                ..MountVolumeOptions::default()
-            }),
-            ..Mount::default()
-        }]
-    });
-    ContainerCreateBody {
-        image: Some(spec.image.clone()),
-        env: Some(spec.env.clone()),
-        labels: Some(spec.labels.clone()),
-        exposed_ports: Some(vec![port]),
-        host_config: Some(HostConfig {
-            port_bindings: bindings,
-            mounts,
-            network_mode: Some(spec.network.clone()),
-            shm_size: Some(spec.shm_size),
-            memory: Some(spec.memory),
-            // Swap beyond the memory limit would let one desktop wear out the disk of all.
-            memory_swap: Some(spec.memory),
-            nano_cpus: Some(spec.nano_cpus),
-            pids_limit: Some(spec.pids),
-            cap_drop: Some(vec!["ALL".into()]),
-            cap_add: Some(spec.cap_add.clone()),
-            security_opt: Some(vec!["no-new-privileges".into()]),
-            ..HostConfig::default()
-        }),
-        ..ContainerCreateBody::default()
     }
 }
 

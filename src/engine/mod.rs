@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use spec::ContainerSpec;
+use spec::{ContainerSpec, Network};
 
 /// What can go wrong at the engine.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ pub trait Engine: Send + Sync + Debug {
     /// Whether it answers.
     async fn ping(&self) -> Result<(), EngineError>;
     /// Makes what containers of this installation share (their network), if it is not there.
-    async fn prepare(&self, network: &str, instance: &str) -> Result<(), EngineError>;
+    async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError>;
     /// Whether the image is on this machine.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
     /// Brings the image to this machine.
@@ -139,6 +139,13 @@ pub trait Engine: Send + Sync + Debug {
     async fn unpause(&self, container: &str) -> Result<(), EngineError>;
     /// Removes it, running or not; fine when it is gone already. Named volumes stay.
     async fn remove(&self, container: &str) -> Result<(), EngineError>;
+    /// Runs a command in a running container and waits for its end, at most `limit`. Returns its exit code.
+    async fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>, EngineError>;
     /// Looks at one container, by name or id.
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError>;
     /// All containers of an installation, running or not.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::config::Reach;
 use crate::model::desktop::Desktop;
-use crate::model::id::DesktopId;
-use crate::model::template::{Auth, Home, Template};
+use crate::model::id::{DesktopId, UserId};
+use crate::model::mount::Mount;
+use crate::model::template::{Auth, Home, NetworkPolicy, Sandbox, Template, fill};
 
 /// Label with the name of the installation.
 pub const LABEL_INSTANCE: &str = "deskgate.instance";
@@ -32,7 +33,7 @@ pub struct ContainerSpec {
     /// Port on 127.0.0.1 of the host, if one is published.
     pub host_port: Option<u16>,
     /// Network to join.
-    pub network: String,
+    pub network: Network,
     /// Shared memory, bytes.
     pub shm_size: i64,
     /// Memory limit, bytes.
@@ -41,10 +42,23 @@ pub struct ContainerSpec {
     pub nano_cpus: i64,
     /// Limit of processes and threads.
     pub pids: i64,
-    /// Capabilities given back after all were dropped.
-    pub cap_add: Vec<String>,
+    /// What the container may do.
+    pub sandbox: Sandbox,
+    /// Signal that ends it, if not the image's.
+    pub stop_signal: Option<String>,
     /// Volume for the person's files.
     pub home: Option<HomeVolume>,
+    /// What it shares with other containers.
+    pub mounts: Vec<Mount>,
+}
+
+/// A network that desktops of an installation share without reaching each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Whether nothing outside can be reached from it. The engine publishes no ports there.
+    pub internal: bool,
 }
 
 /// A named volume that outlives the container.
@@ -56,6 +70,8 @@ pub struct HomeVolume {
     pub path: String,
     /// Labels of the volume.
     pub labels: HashMap<String, String>,
+    /// Largest size, bytes, where the engine can keep it.
+    pub quota: Option<u64>,
 }
 
 /// The container's name for a desktop.
@@ -64,19 +80,49 @@ pub fn container_name(instance: &str, desktop: DesktopId) -> String {
     format!("deskgate-{instance}-{desktop}")
 }
 
-/// The network that desktops of an installation share without reaching each other.
+/// The network of an installation's desktops with this policy.
 #[must_use]
-pub fn network_name(instance: &str) -> String {
-    format!("deskgate-{instance}")
+pub fn network(instance: &str, policy: NetworkPolicy) -> Network {
+    match policy {
+        NetworkPolicy::Internet => Network {
+            name: format!("deskgate-{instance}"),
+            internal: false,
+        },
+        NetworkPolicy::None => Network {
+            name: format!("deskgate-{instance}-closed"),
+            internal: true,
+        },
+    }
+}
+
+/// How desktops of `template` are reached where `reach` is configured: on a network without the outside, no port is
+/// published.
+#[must_use]
+pub fn reach_of(template: &Template, reach: Reach) -> Reach {
+    match template.network {
+        NetworkPolicy::Internet => reach,
+        NetworkPolicy::None => Reach::Network,
+    }
+}
+
+/// The volume with the home of `user` for `template`.
+#[must_use]
+pub fn home_name(instance: &str, user: UserId, template: &str) -> String {
+    format!("deskgate-{instance}-home-{user}-{template}")
 }
 
 impl ContainerSpec {
     /// Describes the container of `desktop`, which `password` protects.
     ///
-    /// All capabilities are dropped but those of `cap_add`, and the port is published on 127.0.0.1 only: nobody
-    /// reaches a desktop past the gateway.
+    /// The port is published on 127.0.0.1 only, if at all: nobody reaches a desktop past the gateway.
     #[must_use]
-    pub fn new(template: &Template, desktop: &Desktop, password: &str, place: Place<'_>) -> Self {
+    pub fn new(
+        template: &Template,
+        desktop: &Desktop,
+        password: &str,
+        place: Place<'_>,
+        groups: &[String],
+    ) -> Self {
         let instance = place.instance;
         let owned = |name: &str, value: String| (name.to_owned(), value);
         let owner_labels = HashMap::from([
@@ -86,37 +132,55 @@ impl ContainerSpec {
         ]);
         let mut labels = owner_labels.clone();
         labels.extend([owned(LABEL_DESKTOP, desktop.id.to_string())]);
-        let mut env: Vec<String> = template
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        if let Auth::Basic { password_env, .. } = &template.auth {
-            env.push(format!("{password_env}={password}"));
-        }
+        let reach = reach_of(template, place.reach);
         Self {
             name: desktop.container_name.clone(),
             image: desktop.image_name.clone(),
             labels,
-            env,
+            env: environment(template, desktop.id, password),
             port: desktop.container_port,
-            host_port: desktop.host_port.filter(|_| place.reach == Reach::Port),
-            network: network_name(instance),
+            host_port: desktop.host_port.filter(|_| reach == Reach::Port),
+            network: network(instance, template.network),
             shm_size: saturating(template.shm_size),
             memory: saturating(template.memory),
             nano_cpus: i64::from(template.cpu_millis) * 1_000_000,
             pids: i64::from(template.pids),
-            cap_add: template.cap_add.clone(),
+            sandbox: template.sandbox.clone(),
+            stop_signal: template.stop.signal.clone(),
             home: (template.home == Home::Volume).then(|| HomeVolume {
-                name: format!(
-                    "deskgate-{instance}-home-{}-{}",
-                    desktop.user_id, template.id
-                ),
+                name: home_name(instance, desktop.user_id, &template.id),
                 path: template.home_path.clone(),
                 labels: owner_labels,
+                quota: template.home_quota,
             }),
+            mounts: template
+                .mounts
+                .iter()
+                .flat_map(|shared| shared.of(groups))
+                .collect(),
         }
     }
+}
+
+/// `NAME=value` for each variable; what the gateway has to say comes last and so counts.
+fn environment(template: &Template, id: DesktopId, password: &str) -> Vec<String> {
+    let pair = |(name, value): (&String, &String)| format!("{name}={value}");
+    let mut env: Vec<String> = template.env.iter().map(pair).collect();
+    if let (Some(name), Some(size)) = (&template.resolution_env, &template.resolution) {
+        env.push(format!("{name}={size}"));
+    }
+    let told = template.prefix_env.iter();
+    env.extend(told.map(|(name, value)| format!("{name}={}", fill(value, id))));
+    if let Auth::Basic {
+        user,
+        password_env,
+        user_env,
+    } = &template.auth
+    {
+        env.extend(user_env.iter().map(|name| format!("{name}={user}")));
+        env.push(format!("{password_env}={password}"));
+    }
+    env
 }
 
 /// Where containers of this installation go.
@@ -136,25 +200,24 @@ fn saturating(bytes: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::model::desktop::State;
-    use crate::model::id::UserId;
+    use crate::model::mount::SharedMount;
+    use crate::model::preset::Preset;
     use crate::model::time::Timestamp;
 
-    #[test]
-    fn a_container_has_a_password_limits_labels_and_only_a_loopback_port() {
+    fn desktop(template: &Template) -> Desktop {
         let id = DesktopId::random();
-        let template = Template::kasm("image:1".into(), 6901);
-        let desktop = Desktop {
+        Desktop {
             id,
             user_id: UserId::random(),
             session_id: None,
             container_id: None,
             container_name: container_name("school", id),
-            image_name: "image:1".into(),
-            template: "desktop".into(),
+            image_name: template.image.clone(),
+            template: template.id.clone(),
             status: State::Queued,
             status_reason: None,
             host_port: Some(7001),
-            container_port: 6901,
+            container_port: template.port,
             created_at: Timestamp::default(),
             started_at: None,
             stopped_at: None,
@@ -162,23 +225,76 @@ mod tests {
             last_input: None,
             last_used: None,
             extensions: 0,
-        };
-        let place = |reach| Place {
+        }
+    }
+
+    fn spec(template: &Template, desktop: &Desktop, reach: Reach) -> ContainerSpec {
+        let place = Place {
             instance: "school",
             reach,
         };
-        let spec = ContainerSpec::new(&template, &desktop, "pw", place(Reach::Port));
-        assert_eq!(spec.env, ["VNC_PW=pw"]);
-        assert_eq!(spec.host_port, Some(7001));
-        assert_eq!(spec.labels[LABEL_DESKTOP], id.to_string());
-        assert_eq!(spec.labels[LABEL_INSTANCE], "school");
-        assert!(spec.memory > 0 && spec.pids > 0 && spec.nano_cpus > 0);
-        let home = spec.home.expect("a home");
+        ContainerSpec::new(template, desktop, "pw", place, &["8a".to_owned()])
+    }
+
+    #[test]
+    fn a_container_has_a_password_limits_labels_and_only_a_loopback_port() {
+        let template = Template::kasm("image:1".into(), 6901);
+        let desktop = desktop(&template);
+        let made = spec(&template, &desktop, Reach::Port);
+        assert_eq!(made.env, ["VNC_PW=pw"]);
+        assert_eq!(made.host_port, Some(7001));
+        assert_eq!(made.labels[LABEL_DESKTOP], desktop.id.to_string());
+        assert_eq!(made.labels[LABEL_INSTANCE], "school");
+        assert!(made.memory > 0 && made.pids > 0 && made.nano_cpus > 0);
+        let home = made.home.expect("a home");
         assert!(
-            !home.name.contains(&id.to_string()),
+            !home.name.contains(&desktop.id.to_string()),
             "the home outlives the desktop"
         );
-        let spec = ContainerSpec::new(&template, &desktop, "pw", place(Reach::Network));
-        assert_eq!(spec.host_port, None);
+        assert_eq!(spec(&template, &desktop, Reach::Network).host_port, None);
+    }
+
+    #[test]
+    fn a_container_is_told_who_asks_where_it_is_and_how_large_the_screen_is() {
+        let mut template = Preset::Selkies.template("image:1".into());
+        template.prefix_env = [("SUBFOLDER".to_owned(), "{prefix}/".to_owned())].into();
+        template.env = [("LANG".to_owned(), "de".to_owned())].into();
+        (template.resolution_env, template.resolution) =
+            (Some("SIZE".into()), Some("800x600".into()));
+        let desktop = desktop(&template);
+        let subfolder = format!("SUBFOLDER=/desktop/{}/", desktop.id);
+        assert_eq!(
+            spec(&template, &desktop, Reach::Port).env,
+            [
+                "LANG=de",
+                "SIZE=800x600",
+                &subfolder,
+                "CUSTOM_USER=desktop",
+                "PASSWORD=pw"
+            ]
+        );
+    }
+
+    #[test]
+    fn without_the_outside_nothing_is_published() {
+        let mut template = Template::kasm("image:1".into(), 6901);
+        template.network = NetworkPolicy::None;
+        let made = spec(&template, &desktop(&template), Reach::Port);
+        assert_eq!(made.host_port, None);
+        assert!(made.network.internal && made.network.name != "deskgate-school");
+    }
+
+    #[test]
+    fn class_folders_are_those_of_the_persons_groups() {
+        let mut template = Template::kasm("image:1".into(), 6901);
+        template.mounts = vec![SharedMount {
+            source: "class-{group}".into(),
+            target: "/class/{group}".into(),
+            read_only: true,
+            groups: vec!["8a".into(), "8b".into()],
+        }];
+        let made = spec(&template, &desktop(&template), Reach::Port);
+        assert_eq!(made.mounts.len(), 1);
+        assert_eq!(made.mounts[0].source, "class-8a");
     }
 }

@@ -14,7 +14,7 @@ use crate::authn::oidc::SIGNED_OUT;
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
-use crate::model::template::Template;
+use crate::model::template::{Template, fill};
 use crate::model::user::User;
 use crate::portal::{self, Card, CardDesktop, Home, SignIn, Waiting};
 use crate::request::lang::Lang;
@@ -53,13 +53,27 @@ pub(super) fn entry(
     if !(context.wants_page && request.method() == Method::GET && rest == "/") {
         return None;
     }
-    let query = request.uri().query().unwrap_or_default();
-    let has_path = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "path");
-    let entry = desktop
-        .template
-        .entry
-        .replace("{id}", &desktop.id.to_string());
-    (!has_path && entry != "/").then(|| format!("/desktop/{}{entry}", desktop.id))
+    let template = &desktop.template;
+    let arrived = is_at_entry(&template.entry, request.uri().query().unwrap_or_default());
+    (!arrived).then(|| {
+        format!(
+            "/desktop/{}{}",
+            desktop.id,
+            fill(&template.entry, desktop.id)
+        )
+    })
+}
+
+/// Whether a visit to the bare address with this query is one to the entry page already: it has what the entry's query
+/// begins with, which for most clients is the way back through us.
+fn is_at_entry(entry: &str, query: &str) -> bool {
+    let (path, wanted) = entry.split_once('?').unwrap_or((entry, ""));
+    let names = |query: &str| {
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.map(|(name, _)| name.into_owned()).collect::<Vec<_>>()
+    };
+    let first = names(wanted).into_iter().next();
+    path == "/" && first.is_none_or(|first| names(query).contains(&first))
 }
 
 /// A file of the portal, which browsers keep and ask about.
@@ -160,7 +174,9 @@ impl Gateway {
         let title = self
             .desktops
             .template(&desktop.template)
-            .map_or(desktop.template.as_str(), |t| t.title.as_str());
+            .map_or(desktop.template.as_str(), |template| {
+                context.lang.pick(&template.title.de, &template.title.en)
+            });
         let reason = reason_of(desktop, context.lang);
         let page = Waiting {
             lang: context.lang,
@@ -209,8 +225,10 @@ fn card(template: &Template, rows: &[Desktop], lang: Lang) -> Card {
         .or_else(|| of_template().next());
     Card {
         template: template.id.clone(),
-        title: template.title.clone(),
-        description: template.description.clone(),
+        title: lang.pick(&template.title.de, &template.title.en).to_owned(),
+        description: lang
+            .pick(&template.description.de, &template.description.en)
+            .to_owned(),
         icon: template.icon.clone(),
         desktop: row.map(|row| CardDesktop {
             id: row.id.to_string(),
@@ -218,5 +236,20 @@ fn card(template: &Template, rows: &[Desktop], lang: Lang) -> Card {
             status_reason: reason_of(row, lang).filter(|_| row.status != State::Running),
             url: format!("/desktop/{}/", row.id),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_at_entry;
+
+    #[test]
+    fn a_visit_is_led_to_the_entry_once() {
+        let kasm = "/?path=desktop/{id}/websockify&resize=remote";
+        assert!(!is_at_entry(kasm, "") && !is_at_entry(kasm, "resize=remote"));
+        assert!(is_at_entry(kasm, "path=x"));
+        assert!(is_at_entry("/", ""));
+        assert!(!is_at_entry("/?lang=de", "") && is_at_entry("/?lang=de", "lang=de"));
+        assert!(!is_at_entry("/vnc.html?path=x", "path=x"), "another page");
     }
 }

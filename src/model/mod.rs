@@ -4,6 +4,8 @@ pub mod audit;
 pub mod cidr;
 pub mod desktop;
 pub mod id;
+pub mod mount;
+pub mod preset;
 pub mod reason;
 pub mod template;
 pub mod time;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::id::UserId;
+use super::template::Template;
 
 /// What a person may do here, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -75,12 +76,46 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the user is in one of `groups`; an empty list means everybody.
+    /// Whether the user may start desktops of `template`: they are named there or in one of its groups, or it is
+    /// for everybody.
     #[must_use]
-    pub fn is_in_any(&self, groups: &[String]) -> bool {
-        groups.is_empty()
-            || groups
-                .iter()
-                .any(|group| self.identity.groups.contains(group))
+    pub fn may_start(&self, template: &Template) -> bool {
+        let Template { groups, users, .. } = template;
+        let everybody = groups.is_empty() && users.is_empty();
+        let in_group = groups
+            .iter()
+            .any(|group| self.identity.groups.contains(group));
+        everybody || in_group || users.contains(&self.identity.username)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_for_everybody_or_for_those_it_names() {
+        let user = User {
+            id: UserId::random(),
+            identity: Identity {
+                issuer: "https://id.example".into(),
+                subject: "1".into(),
+                username: "mia".into(),
+                name: None,
+                email: None,
+                role: Role::Student,
+                groups: vec!["klasse.8a".into()],
+            },
+        };
+        let may = |groups: &[&str], users: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let mut template = Template::kasm("image".into(), 6901);
+            (template.groups, template.users) = (owned(groups), owned(users));
+            user.may_start(&template)
+        };
+        assert!(may(&[], &[]));
+        assert!(may(&["klasse.8b", "klasse.8a"], &[]));
+        assert!(may(&["klasse.8b"], &["mia"]) && may(&[], &["mia"]));
+        assert!(!may(&["klasse.8b"], &[]) && !may(&[], &["ben"]));
     }
 }

@@ -46,9 +46,7 @@ impl Confinement {
             socket_origin: format!("{sockets}://{host}"),
             scheme,
             host: host.to_owned(),
-            told: format!(
-                "Host: {host}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {host}\r\n"
-            ),
+            told: format!("X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {host}\r\n"),
             forwarded_by: forwarded_by(host, scheme),
         }
     }
@@ -152,6 +150,7 @@ mod tests {
         let template = Arc::new(Template::kasm("image".into(), 6901));
         let upstream = Upstream::new(
             &template,
+            DesktopId::random(),
             ([127, 0, 0, 1], 7000).into(),
             &Secret::new("secret".into()),
         );

@@ -29,6 +29,8 @@ pub struct Piece<'a> {
     pub opcode: Opcode,
     /// The stretch, still masked.
     pub bytes: &'a [u8],
+    /// Payload of the frame from here to its end, bytes; in its first stretch that is all of it.
+    pub left: u64,
     /// The masking key, turned so that it starts with the first byte of [`Self::bytes`]; zeros when
     /// the frame is not masked.
     key: [u8; 4],
@@ -138,6 +140,7 @@ impl Frames {
             visitor(&Piece {
                 opcode: self.opcode,
                 bytes,
+                left: self.remaining,
                 key: self.key,
             });
             self.remaining -= bytes.len() as u64;

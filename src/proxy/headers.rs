@@ -4,6 +4,8 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 
+use crate::model::template::HeaderRules;
+
 /// Longest value that is forwarded, bytes. A longer one is left out: all of them are optional.
 const MAX_VALUE: usize = 256;
 
@@ -109,6 +111,16 @@ impl ToBrowser {
             self.headers.remove(name);
         }
         self.headers
+    }
+}
+
+/// Changes an answer as its template wants it. What confines the desktop is set after this.
+pub fn apply(rules: &HeaderRules, headers: &mut HeaderMap) {
+    for name in &rules.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &rules.set {
+        headers.insert(name.clone(), value.clone());
     }
 }
 

@@ -149,14 +149,18 @@ impl Proxy {
         request: Request,
     ) -> Result<Response, ProxyError> {
         let target = Target::parse(rest, request.uri().query())?;
-        if !grant.desktop().template.allows_path(target.decoded_path()) {
+        let template = &grant.desktop().template;
+        let socket = upgrade::is_wanted(request.headers());
+        let path = target.decoded_path();
+        if !template.allows_path(path) || (socket && !template.allows_socket(path)) {
             return Err(ProxyError::Denied);
         }
         if request.headers().contains_key(SERVICE_WORKER) {
             return Err(ProxyError::ServiceWorker);
         }
         grant.touch(self.clock.timestamp());
-        if upgrade::is_wanted(request.headers()) {
+        let target = target.below(grant.desktop().upstream.prefix.as_deref())?;
+        if socket {
             self.upgrade((grant, awake), context, &target, request)
                 .await
         } else {

@@ -72,6 +72,25 @@ impl Target {
         })
     }
 
+    /// The same path where the desktop knows it: below `prefix`, if it was told one.
+    ///
+    /// # Errors
+    /// [`BadTarget::TooLong`]
+    pub fn below(self, prefix: Option<&str>) -> Result<Self, BadTarget> {
+        let Some(prefix) = prefix else {
+            return Ok(self);
+        };
+        let text = format!("{prefix}{}", self.text);
+        if text.len() > MAX_TARGET {
+            return Err(BadTarget::TooLong);
+        }
+        Ok(Self {
+            text,
+            path: prefix.len() + self.path,
+            decoded: self.decoded.map(|decoded| format!("{prefix}{decoded}")),
+        })
+    }
+
     /// For the request line.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -29,6 +29,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Close codes (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 const POLICY_VIOLATION: u16 = 1008;
+const MESSAGE_TOO_BIG: u16 = 1009;
 
 /// The desktop's end of a WebSocket, and the right to join it to a browser's.
 pub(super) struct Tunnel {
@@ -53,6 +54,7 @@ enum Reason {
     SessionEnded,
     DesktopGone,
     GatewayStops,
+    FrameTooLong,
 }
 
 impl Reason {
@@ -62,6 +64,7 @@ impl Reason {
             Self::BrowserClosed | Self::DesktopClosed => None,
             Self::SessionEnded => Some(POLICY_VIOLATION),
             Self::DesktopGone | Self::GatewayStops => Some(GOING_AWAY),
+            Self::FrameTooLong => Some(MESSAGE_TOO_BIG),
         }
     }
 }
@@ -75,6 +78,9 @@ struct Watch<'a> {
     input: InputScanner,
     /// Knows whether the browser is in the middle of a frame.
     frames: Frames,
+    /// Follows what the browser sends, where the desktop takes frames up to a length only.
+    limited: Option<(Frames, u64)>,
+    too_long: bool,
     up: u64,
     down: u64,
 }
@@ -84,6 +90,11 @@ impl Watch<'_> {
         let count = bytes.len() as u64;
         self.up += count;
         self.metrics.up(count);
+        if let Some((frames, limit)) = &mut self.limited {
+            let mut longest = 0;
+            frames.visit(bytes, |piece| longest = piece.left.max(longest));
+            self.too_long |= longest > *limit;
+        }
         let now = self.clock.timestamp();
         if self.input.scan(bytes) {
             self.grant.input(now);
@@ -124,6 +135,12 @@ impl Tunnel {
             metrics: &metrics,
             input: InputScanner::new(),
             frames: Frames::from_server(),
+            limited: grant
+                .desktop()
+                .template
+                .max_message
+                .map(|limit| (Frames::from_client(), limit)),
+            too_long: false,
             up: 0,
             down: 0,
         };
@@ -184,9 +201,15 @@ async fn carry(
             up_ended = true;
             return Poll::Ready(Reason::BrowserClosed);
         }
+        if watch.too_long {
+            return Poll::Ready(Reason::FrameTooLong);
+        }
         Poll::Pending
     })
     .await;
+    if first == Reason::FrameTooLong {
+        return first;
+    }
     let rest = poll_fn(|cx| {
         if up_ended {
             ready!(desktop.poll_end(cx))?;

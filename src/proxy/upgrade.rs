@@ -167,13 +167,20 @@ impl Proxy {
         target: &Target,
         (handshake, agent): (&Handshake, Option<&str>),
     ) -> String {
+        let upstream = &grant.desktop().upstream;
         let (host, scheme) = (self.confinement.host(), self.confinement.scheme());
+        let origin = if upstream.rewrites_origin {
+            &upstream.origin(host)
+        } else {
+            &handshake.origin
+        };
         let mut head = format!(
-            "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nOrigin: {}\r\n",
             target.as_str(),
+            upstream.host(host),
             handshake.key,
-            handshake.origin,
+            origin,
         );
         let mut add = |name: &str, value: &str| {
             head.push_str(name);
@@ -184,7 +191,7 @@ impl Proxy {
         if let Some(protocols) = &handshake.protocols {
             add("Sec-WebSocket-Protocol", protocols);
         }
-        if let Some(credentials) = &grant.desktop().upstream.authorization {
+        if let Some(credentials) = &upstream.authorization {
             add("Authorization", credentials.to_str().unwrap_or_default());
         }
         let client = context.client;

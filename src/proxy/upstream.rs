@@ -72,6 +72,9 @@ impl Proxy {
         let mut add = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let (method, target) = (head.method.as_str(), target.as_str());
         add(&[method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
+        let upstream = &grant.desktop().upstream;
+        let host = upstream.host(self.confinement.host());
+        add(&[b"Host: ", host.as_bytes(), b"\r\n"]);
         add(&[self.confinement.told().as_bytes()]);
         let node = node(context.client);
         // An IPv6 address is quoted in the one and bare in the other.
@@ -84,7 +87,7 @@ impl Proxy {
             by.as_bytes(),
             b"\r\n",
         ]);
-        if let Some(credentials) = &grant.desktop().upstream.authorization {
+        if let Some(credentials) = &upstream.authorization {
             add(&[b"Authorization: ", credentials.as_bytes(), b"\r\n"]);
         }
         for (name, value) in headers::known(&head.headers) {
@@ -115,13 +118,15 @@ impl Proxy {
         let mut headers = answer.headers;
         if let Some(location) = headers.remove(LOCATION) {
             let text = location.to_str().ok();
-            let inside = text
-                .and_then(|text| rewrite::location(text, target, id, self.confinement.origin()));
+            let seen = grant.desktop().upstream.origin(self.confinement.host());
+            let origins = [self.confinement.origin(), &seen];
+            let inside = text.and_then(|text| rewrite::location(text, target, id, origins));
             let inside = inside.ok_or(ProxyError::Unacceptable("it redirects out of its path"))?;
             let value = HeaderValue::try_from(inside)
                 .map_err(|_| ProxyError::Unacceptable("its redirect is not a header value"))?;
             headers.insert(LOCATION, value);
         }
+        headers::apply(&grant.desktop().template.headers, &mut headers);
         self.confinement.apply(grant.desktop(), &mut headers);
         let mut body = DesktopBody {
             framing: answer.framing,

@@ -50,7 +50,7 @@ impl Lang {
 
     /// The text in this language.
     #[must_use]
-    pub fn pick(self, de: &'static str, en: &'static str) -> &'static str {
+    pub fn pick<'a>(self, de: &'a str, en: &'a str) -> &'a str {
         match self {
             Self::De => de,
             Self::En => en,

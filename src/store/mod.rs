@@ -2,6 +2,7 @@
 //! for both. Invariants live in the schema (partial unique indexes), not in locks held by code.
 
 pub mod audit;
+mod certificates;
 pub mod containers;
 pub mod notify;
 pub mod sessions;

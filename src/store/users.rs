@@ -84,6 +84,20 @@ impl Database {
     }
 }
 
+impl Database {
+    /// The groups that the provider named at the user's last login; none for an unknown user.
+    pub async fn groups_of(&self, user: UserId) -> Result<Vec<String>, StoreError> {
+        let groups: Option<String> = on_pool!(self, |pool| {
+            sqlx::query_scalar("SELECT groups FROM users WHERE id = $1")
+                .bind(user.to_string())
+                .fetch_optional(pool)
+                .await?
+        });
+        let text = groups.unwrap_or_else(|| "[]".into());
+        serde_json::from_str(&text).map_err(|_| StoreError::Corrupt(format!("groups {text:?}")))
+    }
+}
+
 /// The columns of `users` as [`user_from`] reads them, for statements that join the table.
 pub(super) const USER_COLUMNS: &str = "users.id AS user_key, users.issuer, users.subject, users.username, users.name, users.email, users.role, users.groups";
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -87,6 +87,12 @@ impl ClientStream {
         // A server that waits for our last message would otherwise wait for our first data.
         std::future::poll_fn(|cx| stream.poll_drain(cx)).await?;
         Ok(stream)
+    }
+
+    /// The certificate that the server showed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.records.session().peer_certificates()?.first()
     }
 }
 

@@ -29,6 +29,7 @@ mod smuggling;
 mod smuggling_cases;
 mod store;
 mod store_sessions;
+mod templates;
 mod upstream;
 mod websocket;
 mod wire;

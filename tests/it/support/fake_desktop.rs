@@ -52,6 +52,16 @@ pub struct FakeOptions {
     pub echo: bool,
     /// Whether every answer, the 101 included, carries [`HOSTILE_HEADERS`].
     pub hostile_headers: bool,
+    /// The only `Host` that it answers to.
+    pub host: Option<String>,
+    /// The path below which it believes to be; elsewhere there is nothing.
+    pub prefix: Option<String>,
+    /// The only path at which it takes WebSockets.
+    pub socket_path: Option<String>,
+    /// Whether a WebSocket's `Origin` must be of the host in `Host`, as selkies wants it.
+    pub same_origin: bool,
+    /// A path that is answered without credentials; all others fail until it was asked for once.
+    pub health: Option<String>,
     /// Time without any request after which a locked-out address is let in again.
     pub lock_time: Duration,
 }
@@ -65,6 +75,11 @@ impl Default for FakeOptions {
             owner: true,
             echo: false,
             hostile_headers: false,
+            host: None,
+            prefix: None,
+            socket_path: None,
+            same_origin: false,
+            health: None,
             lock_time: Duration::from_secs(10),
         }
     }
@@ -202,6 +217,8 @@ struct Seen {
     api_calls: Vec<String>,
     frames: Vec<ClientFrame>,
     lockout: Lockout,
+    /// Whether the health path was asked for.
+    healthy: bool,
     /// One for each WebSocket; closed when the WebSocket is gone.
     sockets: Vec<mpsc::UnboundedSender<Arc<[u8]>>>,
 }
@@ -346,8 +363,60 @@ impl Shared {
         }
     }
 
+    /// What a template has to get right: the path, the host, the origin, the question for health.
+    fn misplaced(&self, request: &SeenRequest) -> Option<Answer> {
+        let FakeOptions {
+            host,
+            prefix,
+            socket_path,
+            same_origin,
+            health,
+            ..
+        } = &self.options;
+        let path = request.path();
+        let below = |prefix: &String| path.strip_prefix(prefix.as_str()).is_some();
+        let (seen_host, seen_origin) = (request.header("Host"), request.header("Origin"));
+        let of_origin = seen_origin.and_then(|origin| origin.split_once("://"));
+        let foreign = of_origin.map(|(_, host)| host) != seen_host;
+        if host.as_deref().is_some_and(|host| seen_host != Some(host)) {
+            self.violation("host", seen_host.unwrap_or_default());
+            return Some(Answer::error("421 Misdirected Request"));
+        }
+        if prefix.as_ref().is_some_and(|prefix| !below(prefix)) {
+            self.violation("outside-prefix", &request.target);
+            return Some(Answer::error("404 Not Found"));
+        }
+        if request.has_header("Upgrade") {
+            if *same_origin && foreign {
+                self.violation("foreign-origin", seen_origin.unwrap_or_default());
+                return Some(Answer::error("403 Forbidden"));
+            }
+            if socket_path.as_ref().is_some_and(|only| only != path) {
+                self.violation("socket-path", &request.target);
+                return Some(Answer::error("404 Not Found"));
+            }
+        }
+        if let Some(health) = health {
+            let healthy = &mut self.seen().healthy;
+            if path == health {
+                *healthy = true;
+                if request.has_header("Authorization") {
+                    return Some(Answer::error("400 Bad Request"));
+                }
+                return Some(Answer::file("application/json", b"{}"));
+            }
+            if !*healthy {
+                return Some(Answer::error("503 Service Unavailable"));
+            }
+        }
+        None
+    }
+
     /// The lock-out and Basic authentication, which come before everything else.
     fn refuse(&self, request: &SeenRequest) -> Option<Answer> {
+        if let Some(answer) = self.misplaced(request) {
+            return Some(answer);
+        }
         let address = client_address(request);
         let lockout = &mut self.seen().lockout;
         if lockout.refuses(&address, self.options.lock_time) {
@@ -389,10 +458,12 @@ impl Shared {
             return Some(Answer::error("404 Not Found"));
         }
         let path = percent_decode(request.path());
+        let prefix = self.options.prefix.as_deref().unwrap_or_default();
+        let path = path.strip_prefix(prefix).unwrap_or(&path);
         if path.split('/').any(|segment| segment == "..") {
             return Some(Answer::file("application/octet-stream", STOLEN_FILE));
         }
-        Some(match path.as_str() {
+        Some(match path {
             "/" | "/index.html" => Answer::file("text/html", b"<!DOCTYPE html><title>fake</title>"),
             "/app.js" => Answer::file("application/javascript", b"console.log('fake');\n"),
             "/big" => Answer::file("application/octet-stream", &big_body()),
@@ -404,6 +475,11 @@ impl Shared {
             }
             "/close-delimited" => {
                 Answer::close_delimited("200 OK", "text/html", b"ends with the connection")
+            }
+            "/redirect-self" => {
+                let scheme = if self.options.tls { "https" } else { "http" };
+                let host = request.header("Host").unwrap_or_default();
+                Answer::redirect("302 Found", &format!("{scheme}://{host}{prefix}/dir/"))
             }
             "/die" => Answer::close_delimited("200 OK", "text/plain", &[b'd'; 100])
                 .with("Content-length", "1000"),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE};
+use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE, Network};
 use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -27,6 +27,11 @@ pub struct FakeEngine {
     home: Handle,
     containers: Mutex<HashMap<String, Made>>,
     desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
+    specs: Mutex<Vec<ContainerSpec>>,
+    /// What desktops are like, apart from what their environment says.
+    pub fakes: Mutex<FakeOptions>,
+    /// Commands that were run in containers, and images that were pulled.
+    pub said: Mutex<Vec<String>>,
     /// Answers nothing.
     pub down: AtomicBool,
     /// Wakes never end.
@@ -53,6 +58,9 @@ impl Default for FakeEngine {
             home: Handle::current(),
             containers: Mutex::default(),
             desktops: Mutex::default(),
+            specs: Mutex::default(),
+            fakes: Mutex::default(),
+            said: Mutex::default(),
             down: AtomicBool::default(),
             stuck: AtomicBool::default(),
             pauses: AtomicUsize::default(),
@@ -115,7 +123,7 @@ impl FakeEngine {
             labels: made.spec.labels.clone(),
             exit_code: (made.state == ContainerState::Exited).then_some(0),
             oom_killed: false,
-            address: None,
+            address: made.spec.network.internal.then_some([127, 0, 0, 1].into()),
         }
     }
 
@@ -154,18 +162,46 @@ impl FakeEngine {
     }
 
     fn options(&self, spec: &ContainerSpec) -> FakeOptions {
-        let password = spec
-            .env
-            .iter()
-            .find_map(|entry| entry.strip_prefix("VNC_PW="));
+        let options = self.fakes.lock().unwrap().clone();
+        let said = |name: &str| {
+            let mut pairs = spec.env.iter().filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.to_owned())
+        };
         FakeOptions {
-            password: password
-                .expect("a password is in the environment")
-                .to_owned(),
+            password: said("VNC_PW").or(said("PASSWORD")).unwrap_or_default(),
+            user: said("CUSTOM_USER").unwrap_or(options.user),
+            prefix: said("SUBFOLDER").map(|path| path.trim_end_matches('/').to_owned()),
             echo: self.echo.load(Ordering::SeqCst),
             hostile_headers: self.hostile.load(Ordering::SeqCst),
-            ..FakeOptions::default()
+            ..options
         }
+    }
+
+    /// The password that a container was given.
+    pub fn password(&self, name: &str) -> String {
+        self.options(&self.containers.lock().unwrap()[name].spec)
+            .password
+    }
+
+    /// Puts another desktop in the place of a running one, with a certificate of its own.
+    pub async fn replace(&self, name: &str, port: u16, password: String) -> Arc<FakeDesktop> {
+        self.desktops.lock().unwrap().remove(name);
+        let options = FakeOptions {
+            password,
+            ..FakeOptions::default()
+        };
+        let starting = FakeDesktop::start_on(port, options);
+        let desktop = Arc::new(self.home.spawn(starting).await.expect("a fake desktop"));
+        let mut desktops = self.desktops.lock().unwrap();
+        desktops.insert(name.to_owned(), desktop.clone());
+        desktop
+    }
+
+    /// How containers were described, ever.
+    pub fn specs(&self) -> Vec<ContainerSpec> {
+        self.specs.lock().unwrap().clone()
     }
 }
 
@@ -179,7 +215,7 @@ impl Engine for FakeEngine {
         self.check()
     }
 
-    async fn prepare(&self, _: &str, _: &str) -> Result<(), EngineError> {
+    async fn prepare(&self, _: &Network, _: &str) -> Result<(), EngineError> {
         self.check()
     }
 
@@ -187,7 +223,8 @@ impl Engine for FakeEngine {
         self.check().map(|()| true)
     }
 
-    async fn pull(&self, _: &str) -> Result<(), EngineError> {
+    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+        self.said.lock().unwrap().push(format!("pull {image}"));
         Err(EngineError::ImageMissing)
     }
 
@@ -202,6 +239,7 @@ impl Engine for FakeEngine {
             state: ContainerState::Created,
         };
         containers.insert(spec.name.clone(), made);
+        self.specs.lock().unwrap().push(spec.clone());
         self.created.fetch_add(1, Ordering::SeqCst);
         Ok(spec.name.clone())
     }
@@ -216,7 +254,11 @@ impl Engine for FakeEngine {
             }
             made.spec.clone()
         };
-        let port = spec.host_port.expect("a port is published");
+        let port = match spec.host_port {
+            Some(port) => port,
+            None if spec.network.internal => spec.port,
+            None => panic!("a port is published"),
+        };
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
             return Err(EngineError::PortTaken);
         }
@@ -237,8 +279,25 @@ impl Engine for FakeEngine {
         self.set(name, ContainerState::Running)
     }
 
-    async fn stop(&self, name: &str, _: Duration) -> Result<(), EngineError> {
+    async fn exec(
+        &self,
+        name: &str,
+        command: &[String],
+        _: Duration,
+    ) -> Result<Option<i64>, EngineError> {
         self.check()?;
+        if !self.desktops.lock().unwrap().contains_key(name) {
+            return Err(EngineError::NotFound);
+        }
+        let said = format!("exec {}", command.join(" "));
+        self.said.lock().unwrap().push(said);
+        Ok(Some(0))
+    }
+
+    async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        self.check()?;
+        let said = format!("stop after {} s", grace.as_secs());
+        self.said.lock().unwrap().push(said);
         self.desktops.lock().unwrap().remove(name);
         match self.set(name, ContainerState::Exited) {
             Err(EngineError::NotFound) => Ok(()),

@@ -30,6 +30,9 @@ use super::manual_clock::ManualClock;
 /// How long anything in a test may take that should take milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Instead of a setting's key: the value is the inside of a `[[template]]` table.
+pub const TEMPLATE: &str = "template";
+
 pub struct TestGateway {
     pub addr: SocketAddr,
     pub engine: Arc<FakeEngine>,
@@ -133,7 +136,11 @@ impl TestGateway {
             raw.set(key, value);
         }
         for (key, value) in settings {
-            raw.set(key, *value);
+            if *key == TEMPLATE {
+                raw.templates.push(toml::from_str(value).expect("a table"));
+            } else {
+                raw.set(key, *value);
+            }
         }
         provider.serve(&beside);
         let config = Config::resolve(raw).expect("a configuration");

@@ -1,0 +1,170 @@
+//! A container as the Docker API wants it described, and the volume for its home.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bollard::Docker;
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, HostConfig, Mount as DockerMount, MountType,
+    MountVolumeOptions, PortBinding, VolumeCreateRequest,
+};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+
+use super::super::EngineError;
+use super::super::spec::{ContainerSpec, HomeVolume, LABEL_INSTANCE};
+use super::{CALL_TIMEOUT, within};
+use crate::model::mount::Mount;
+use crate::model::template::{Sandbox, Seccomp};
+use crate::telemetry::ErrorChain;
+
+/// Makes a container and returns its id.
+pub(super) async fn container(
+    client: &Docker,
+    spec: &ContainerSpec,
+    without_quota: &AtomicBool,
+) -> Result<String, EngineError> {
+    if let Some(home) = &spec.home
+        && let Some(quota) = home.quota
+        && !without_quota.load(Ordering::Relaxed)
+    {
+        volume_with_quota(client, home, quota, without_quota).await?;
+    }
+    let options = CreateContainerOptionsBuilder::new()
+        .name(&spec.name)
+        .build();
+    let made = client.create_container(Some(options), body(spec));
+    Ok(within(CALL_TIMEOUT, made).await?.id)
+}
+
+/// Makes the volume of a home that is not there yet, with a limit where the file system below Docker's directory
+/// has project quotas. Where it has none, the volume is made with the container, without a limit.
+async fn volume_with_quota(
+    client: &Docker,
+    home: &HomeVolume,
+    quota: u64,
+    without_quota: &AtomicBool,
+) -> Result<(), EngineError> {
+    match within(CALL_TIMEOUT, client.inspect_volume(&home.name)).await {
+        Err(EngineError::NotFound) => {}
+        other => return other.map(|_| ()),
+    }
+    let request = VolumeCreateRequest {
+        name: Some(home.name.clone()),
+        driver_opts: Some(HashMap::from([("size".to_owned(), quota.to_string())])),
+        labels: Some(home.labels.clone()),
+        ..VolumeCreateRequest::default()
+    };
+    match within(CALL_TIMEOUT, client.create_volume(request)).await {
+        Ok(_) => Ok(()),
+        Err(error @ EngineError::Refused(_)) => {
+            if !without_quota.swap(true, Ordering::Relaxed) {
+                tracing::warn!(error = %ErrorChain(&error), "this engine keeps no volume to a size: home_quota has no effect");
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+    let port = format!("{}/tcp", spec.port);
+    let bindings = spec.host_port.map(|host_port| {
+        let binding = PortBinding {
+            host_ip: Some("127.0.0.1".into()),
+            host_port: Some(host_port.to_string()),
+        };
+        HashMap::from([(port.clone(), Some(vec![binding]))])
+    });
+    let instance = spec.labels.get(LABEL_INSTANCE);
+    let home = spec.home.as_ref().map(|home| {
+        let mount = Mount {
+            source: home.name.clone(),
+            target: home.path.clone(),
+            read_only: false,
+        };
+        volume(&mount, home.labels.clone())
+    });
+    let shared = spec.mounts.iter().map(|mount| {
+        if mount.source.starts_with('/') {
+            return directory(mount);
+        }
+        let label = instance.map(|name| (LABEL_INSTANCE.to_owned(), name.clone()));
+        volume(mount, label.into_iter().collect())
+    });
+    let host = HostConfig {
+        port_bindings: bindings,
+        mounts: Some(home.into_iter().chain(shared).collect()),
+        network_mode: Some(spec.network.name.clone()),
+        shm_size: Some(spec.shm_size),
+        memory: Some(spec.memory),
+        // Swap beyond the memory limit would let one desktop wear out the disk of all.
+        memory_swap: Some(spec.memory),
+        nano_cpus: Some(spec.nano_cpus),
+        pids_limit: Some(spec.pids),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        env: Some(spec.env.clone()),
+        labels: Some(spec.labels.clone()),
+        exposed_ports: Some(vec![port]),
+        user: spec.sandbox.user.clone(),
+        stop_signal: spec.stop_signal.clone(),
+        host_config: Some(confined(host, &spec.sandbox)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Adds what the container may do.
+fn confined(host: HostConfig, sandbox: &Sandbox) -> HostConfig {
+    let mut options = Vec::new();
+    if sandbox.no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    match &sandbox.seccomp {
+        Seccomp::Default => {}
+        Seccomp::Unconfined => options.push("seccomp=unconfined".into()),
+        Seccomp::Profile(profile) => options.push(format!("seccomp={profile}")),
+    }
+    let devices = sandbox.devices.iter().map(|device| DeviceMapping {
+        path_on_host: Some(device.host.clone()),
+        path_in_container: Some(device.container.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    });
+    HostConfig {
+        cap_drop: Some(sandbox.cap_drop.clone()),
+        cap_add: Some(sandbox.cap_add.clone()),
+        security_opt: Some(options),
+        init: Some(sandbox.init),
+        readonly_rootfs: Some(sandbox.read_only),
+        tmpfs: Some(sandbox.tmpfs.clone().into_iter().collect()),
+        devices: Some(devices.collect()),
+        ..host
+    }
+}
+
+/// A named volume, which Docker makes with these labels if it is not there.
+fn volume(mount: &Mount, labels: HashMap<String, String>) -> DockerMount {
+    DockerMount {
+        typ: Some(MountType::VOLUME),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(labels),
+            ..MountVolumeOptions::default()
+        }),
+        ..DockerMount::default()
+    }
+}
+
+/// A directory of the host, which has to be there.
+fn directory(mount: &Mount) -> DockerMount {
+    DockerMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..DockerMount::default()
+    }
+}
