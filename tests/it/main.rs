@@ -18,6 +18,7 @@ mod door;
 mod idle;
 mod life;
 mod login;
+mod lookup;
 mod nap;
 mod provider_faults;
 mod providers;

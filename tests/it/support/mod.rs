@@ -13,6 +13,7 @@ pub mod fake_engine;
 pub mod gateway;
 pub mod h2;
 pub mod logs;
+pub mod lookup;
 pub mod manual_clock;
 pub mod oidc_keys;
 pub mod oidc_provider;
