@@ -123,6 +123,7 @@ fn granted(lookup: &Lookup) -> (DesktopGrant, RequestContext) {
         peer: ([192, 0, 2, 1], 50_000).into(),
         scratch: Scratch::default(),
         ids: RequestIds::new(),
+        crowded: false,
         refusals: Refusals::default(),
     };
     let request = Request::new(());

@@ -32,7 +32,7 @@ use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
 use crate::respond;
 use crate::server::certificate::{self, Certificate, CertificateError};
-use crate::server::limits::{self, Limits};
+use crate::server::limits::{self, Limits, Requests};
 use crate::server::listener::Listener;
 use crate::server::redirect::Redirect;
 use crate::server::tls::Acceptor;
@@ -41,7 +41,7 @@ use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{InFlight, Metrics};
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
 const RESERVED_FILES: u64 = 200;
@@ -195,10 +195,15 @@ impl App {
         let (listener, redirect) = listeners(&server)?;
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
         let trusted = TrustedProxies::new(server.trusted.clone());
+        let requests = Requests::new(server.max_requests, metrics.in_flight().clone());
         let door = Door {
             acceptor,
             proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
-            limits: Limits::new(server.max_connections, server.max_connections_per_client),
+            limits: Limits::new(
+                server.max_connections,
+                server.max_connections_per_client,
+                requests,
+            ),
         };
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
@@ -306,7 +311,8 @@ fn spawn_metrics(address: Option<SocketAddr>, gateway: &Gateway) {
     match Listener::bind(address) {
         Ok(listener) => {
             let endpoint = Arc::new(MetricsEndpoint(gateway.metrics.clone()));
-            let door = Door::plain(Limits::new(MAX_SCRAPERS, MAX_SCRAPERS));
+            let requests = Requests::new(MAX_SCRAPERS, InFlight::default());
+            let door = Door::plain(Limits::new(MAX_SCRAPERS, MAX_SCRAPERS, requests));
             let here = [Handle::current()];
             server::spawn(listener, &door, &endpoint, (&gateway.tasks, here.iter()));
         }

@@ -73,6 +73,8 @@ pub struct ServerConfig {
     pub max_connections_per_client: u32,
     /// WebSockets to one desktop at the same time.
     pub max_streams_per_desktop: u32,
+    /// Requests under way at the same time, open WebSockets not among them.
+    pub max_requests: u32,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
     /// Where `/metrics` is, if anywhere.

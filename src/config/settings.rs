@@ -97,6 +97,11 @@ pub const SETTINGS: &[Setting] = &[
         "WebSockets to one desktop at the same time",
     ),
     plain(
+        "MAX_REQUESTS",
+        Some("10000"),
+        "Requests under way at the same time; open WebSockets are none",
+    ),
+    plain(
         "DRAIN",
         Some("30s"),
         "How long a stop waits for requests and open desktops",

@@ -71,6 +71,11 @@ impl Gateway {
         let origin = self.authenticator.origin();
         let side = origin.side(|host| route::check_host(&request, host).is_ok());
         let (route, outcome) = match route {
+            // Whoever watches over us is told how we are all the same.
+            Ok(route) if connection.crowded && !route.is_health() => {
+                self.metrics.request_refused();
+                (route.as_str(), Err(HttpError::Crowded))
+            }
             Ok(route) => {
                 let word = route.as_str();
                 (word, self.answer(&context, (side, route), request).await)

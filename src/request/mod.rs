@@ -36,6 +36,8 @@ pub struct ConnectionInfo {
     pub scratch: Scratch,
     /// Names its requests.
     pub ids: RequestIds,
+    /// Whether more requests are under way than may be, so that this one should be refused.
+    pub crowded: bool,
     /// Why a strict reader refused what the next request stands for, once it has.
     pub refusals: Refusals,
 }

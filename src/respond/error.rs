@@ -55,6 +55,8 @@ pub enum HttpError {
     Refused(#[from] Refusal),
     #[error("the cookies are too large")]
     CookiesTooLarge,
+    #[error("too many requests are under way")]
+    Crowded,
     #[error("the browser asks ahead of a visit")]
     Prefetch,
     #[error("the body is not the JSON expected: {0}")]
@@ -165,6 +167,12 @@ impl HttpError {
                 "malformed_request",
                 format!("The request is malformed: {}.", refusal.text()),
             ),
+            Self::Crowded => Row::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_requests",
+                "Too many requests are under way. Please try again in a moment.",
+            )
+            .retry(RETRY_SOON),
             Self::Prefetch => Row::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "prefetch_refused",

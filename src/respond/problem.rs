@@ -89,7 +89,11 @@ fn log(error: &HttpError, row: &Row, context: &RequestContext) {
     } else if ours
         && !matches!(
             row.code,
-            "desktop_not_running" | "desktop_ended" | "desktop_asleep" | "prefetch_refused"
+            "desktop_not_running"
+                | "desktop_ended"
+                | "desktop_asleep"
+                | "prefetch_refused"
+                | "too_many_requests"
         )
     {
         tracing::warn!(%request, %client, code, error = %chain, "request failed");

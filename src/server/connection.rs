@@ -14,11 +14,12 @@ use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Handler;
 use super::large_heads::LargeHeads;
+use super::limits::{Limits, Requests};
 use crate::request::{Body, BoxError, ConnectionInfo};
 use crate::stream::{Guarded, Place};
 use crate::tasks::Tasks;
@@ -54,6 +55,8 @@ pub(super) enum Protocol {
 /// Requests in progress on one connection, and when the last one ended.
 #[derive(Debug)]
 struct Progress {
+    /// Those of all connections.
+    all: Requests,
     active: AtomicUsize,
     begun: AtomicBool,
     first: Notify,
@@ -63,8 +66,9 @@ struct Progress {
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(all: Requests) -> Self {
         Self {
+            all,
             active: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
             first: Notify::new(),
@@ -78,7 +82,10 @@ impl Progress {
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.first.notify_one();
         }
-        InProgress(self.clone())
+        InProgress {
+            counted: self.all.begin(),
+            progress: self.clone(),
+        }
     }
 
     fn end(&self) {
@@ -117,11 +124,18 @@ impl Progress {
 
 /// A request in progress; ends when its answer's body has been sent or dropped.
 #[derive(Debug)]
-struct InProgress(Arc<Progress>);
+struct InProgress {
+    progress: Arc<Progress>,
+    /// Whether it is one of those that may be under way.
+    counted: bool,
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.end();
+        if self.counted {
+            self.progress.all.end();
+        }
+        self.progress.end();
     }
 }
 
@@ -130,17 +144,18 @@ pub(super) async fn serve<S, H>(
     (stream, place): (S, Place),
     protocol: Protocol,
     info: ConnectionInfo,
-    (handler, tasks, large_heads): (Arc<H>, Tasks, Arc<Semaphore>),
+    (handler, tasks, limits): (Arc<H>, Tasks, Limits),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(Progress::new(limits.requests()));
     let service = |info: ConnectionInfo| {
         let progress = progress.clone();
         service_fn(move |request: hyper::Request<Incoming>| {
-            let (handler, info) = (handler.clone(), info.clone());
+            let (handler, mut info) = (handler.clone(), info.clone());
             let in_progress = progress.begin();
+            info.crowded = !in_progress.counted;
             async move {
                 let response = handler.handle(info, request).await;
                 Ok::<_, Infallible>(response.map(|body| TrackedBody {
@@ -172,7 +187,7 @@ pub(super) async fn serve<S, H>(
             .await;
         }
         Protocol::Http2 => {
-            let stream = LargeHeads::counted(stream, large_heads);
+            let stream = LargeHeads::counted(stream, limits.large_heads());
             let connection = http2(TokioIo::new(stream), service(info));
             drive(
                 connection,
@@ -274,6 +289,7 @@ mod tests {
 
     use crate::request::{Request, RequestIds, body};
     use crate::stream::{Refusals, Scratch};
+    use crate::telemetry::metrics::InFlight;
 
     struct Hello;
 
@@ -292,17 +308,18 @@ mod tests {
             peer: ([127, 0, 0, 1], 1).into(),
             scratch: Scratch::default(),
             ids: RequestIds::new(),
+            crowded: false,
             refusals: Refusals::default(),
         };
         let (handler, spawner) = (Arc::new(Hello), tasks.clone());
-        let places = Arc::new(Semaphore::new(1));
+        let limits = Limits::new(1, 1, Requests::new(1, InFlight::default()));
         tasks.spawn(
             "connection",
             serve(
                 (server, Place::new(())),
                 protocol,
                 info,
-                (handler, spawner, places),
+                (handler, spawner, limits),
             ),
         );
         client.write_all(bytes).await.unwrap();

@@ -1,4 +1,5 @@
-//! How many may be connected, in total and from one address, and how many heads may be large.
+//! How many may be connected, in total and from one address, how many requests may be under way, and how many
+//! heads may be large.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::per_client::{PerClient, Slot};
+use crate::telemetry::metrics::InFlight;
 
 /// Largest amount of memory that one connection can make us hold, bytes: the head and the buffers of an
 /// HTTP/2 connection whose peer sends and does not read. A connection that rests holds a hundredth of it.
@@ -34,17 +36,45 @@ pub struct Limits {
     places: Arc<Semaphore>,
     large_heads: Arc<Semaphore>,
     per_client: PerClient,
+    requests: Requests,
+}
+
+/// Counts the requests of all connections. One counts until its answer's last byte, and an upgrade until it is
+/// granted: a WebSocket has a limit of its own.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    in_flight: InFlight,
+    limit: u32,
+}
+
+impl Requests {
+    /// At most `limit`.
+    #[must_use]
+    pub fn new(limit: u32, in_flight: InFlight) -> Self {
+        Self { in_flight, limit }
+    }
+
+    /// One more; false if there are too many already, and then it does not count.
+    pub(super) fn begin(&self) -> bool {
+        self.in_flight.begin(self.limit)
+    }
+
+    /// One that counted is over.
+    pub(super) fn end(&self) {
+        self.in_flight.end();
+    }
 }
 
 impl Limits {
-    /// At most `total` connections, and `per_client` from one address.
+    /// At most `total` connections, `per_client` from one address, and so many `requests`.
     #[must_use]
-    pub fn new(total: u32, per_client: u32) -> Self {
+    pub fn new(total: u32, per_client: u32, requests: Requests) -> Self {
         Self {
             total,
             places: Arc::new(Semaphore::new(total as usize)),
             large_heads: Arc::new(Semaphore::new(LARGE_HEADS)),
             per_client: PerClient::new(per_client),
+            requests,
         }
     }
 
@@ -62,6 +92,11 @@ impl Limits {
     /// The places for large heads.
     pub(super) fn large_heads(&self) -> Arc<Semaphore> {
         self.large_heads.clone()
+    }
+
+    /// The requests under way.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// A place for one more connection from `ip`.

@@ -192,10 +192,10 @@ impl<H: Handler> Visit<H> {
             peer,
             scratch: self.scratch,
             ids: RequestIds::new(),
+            crowded: false,
             refusals: Refusals::default(),
         };
-        let large_heads = self.door.limits.large_heads();
-        let rest = (self.handler, self.tasks, large_heads);
+        let rest = (self.handler, self.tasks, self.door.limits);
         // A WebSocket outlives its HTTP connection, and keeps these.
         let places = Place::new((place, slot));
         connection::serve((stream, places), protocol, info, rest).await;

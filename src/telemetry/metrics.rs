@@ -50,6 +50,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     /// The one of them that counts most, so that it is not looked for each time.
     desktop_ok: Counter,
+    in_flight: InFlight,
+    requests_refused: Counter,
     logins: Family<OutcomeLabel, Counter>,
     starts: Family<OutcomeLabel, Counter>,
     start_seconds: Histogram,
@@ -70,6 +72,8 @@ impl Default for Metrics {
             registry: Arc::default(),
             desktop_ok,
             requests,
+            in_flight: InFlight::default(),
+            requests_refused: Counter::default(),
             logins: Family::default(),
             starts: Family::default(),
             start_seconds: Histogram::new(START_BUCKETS),
@@ -82,6 +86,16 @@ impl Default for Metrics {
         };
         let (requests, logins, starts) = (&metrics.requests, &metrics.logins, &metrics.starts);
         registry.register("requests", "Requests answered", requests.clone());
+        registry.register(
+            "requests_in_flight",
+            "Requests under way",
+            metrics.in_flight.0.clone(),
+        );
+        registry.register(
+            "requests_refused",
+            "Requests refused because too many were under way",
+            metrics.requests_refused.clone(),
+        );
         registry.register("logins", "Logins finished", logins.clone());
         registry.register("desktop_starts", "Starts of desktops ended", starts.clone());
         registry.register_with_unit(
@@ -131,6 +145,17 @@ impl Metrics {
         } else {
             self.requests.get_or_create(&labels).inc();
         }
+    }
+
+    /// The number of requests under way.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// A request was refused because too many were under way.
+    pub fn request_refused(&self) {
+        self.requests_refused.inc();
     }
 
     /// A login ended.
@@ -201,6 +226,27 @@ impl Metrics {
     }
 }
 
+/// The number of requests under way; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Gauge);
+
+impl InFlight {
+    /// One more, unless there are `limit` already; false then.
+    #[must_use]
+    pub fn begin(&self, limit: u32) -> bool {
+        let below = self.0.inc() < i64::from(limit);
+        if !below {
+            self.0.dec();
+        }
+        below
+    }
+
+    /// One less.
+    pub fn end(&self) {
+        self.0.dec();
+    }
+}
+
 /// Counts for one tunnel, which its end takes from the number of open ones.
 #[derive(Debug)]
 pub struct OpenTunnel {
@@ -235,6 +281,9 @@ mod tests {
     fn what_is_counted_is_shown() {
         let metrics = Metrics::default();
         metrics.request("api", 200);
+        assert!(metrics.in_flight().begin(1));
+        assert!(!metrics.in_flight().begin(1));
+        metrics.request_refused();
         metrics.login(false);
         metrics.started(Duration::from_millis(700));
         metrics.paused();
@@ -244,6 +293,8 @@ mod tests {
         let text = metrics.encode();
         for line in [
             "deskgate_requests_total{route=\"api\",status=\"200\"} 1",
+            "deskgate_requests_in_flight 1",
+            "deskgate_requests_refused_total 1",
             "deskgate_logins_total{outcome=\"failure\"} 1",
             "deskgate_desktop_start_duration_seconds_bucket{le=\"1.0\"} 1",
             "deskgate_desktop_pauses_total 1",
@@ -253,6 +304,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+        metrics.in_flight().end();
+        assert!(metrics.in_flight().begin(1));
         drop(tunnel);
         assert!(metrics.encode().contains("deskgate_tunnels 0"));
     }

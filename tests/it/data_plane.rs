@@ -394,6 +394,96 @@ async fn a_desktop_is_open_only_so_many_times() {
 }
 
 #[tokio::test]
+async fn only_so_many_requests_are_under_way() {
+    let gateway = TestGateway::start_with(&[("MAX_REQUESTS", "1")]).await;
+    let session = gateway.session("pupil").await;
+    let (_, _, path) = desktop_of(&gateway, &session).await;
+    let get = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nX-Session-ID: {session}\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let (list, health) = (get("/api/container/list"), get("/healthz"));
+    // What has become a WebSocket is no request any more.
+    let _picture = open_h1(&gateway, &path, &session).await;
+    eventually("there is room", || async {
+        ask(gateway.addr, list.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 200")
+    })
+    .await;
+
+    // One that waits for the rest of its form.
+    let mut held = TcpStream::connect(gateway.addr).await.unwrap();
+    let form = format!(
+        "POST /logout HTTP/1.1\r\nHost: {HOST}\r\nCookie: __Host-Http-session={session}\r\n\
+         Origin: {ORIGIN}\r\nContent-Length: 100\r\n\r\ncsrf_token="
+    );
+    held.write_all(form.as_bytes()).await.unwrap();
+    eventually("it is under way", || async {
+        let refused = ask(gateway.addr, list.as_bytes()).await;
+        refused.starts_with("HTTP/1.1 503")
+            && refused.contains("retry-after: 1\r\n")
+            && refused.contains("too_many_requests")
+    })
+    .await;
+    let healthy = ask(gateway.addr, health.as_bytes()).await;
+    assert!(healthy.starts_with("HTTP/1.1 200"), "{healthy}");
+    let metrics = gateway.config.server.metrics.expect("an address");
+    let counted = ask(metrics, get("/metrics").as_bytes()).await;
+    assert!(
+        counted.contains("deskgate_requests_in_flight 1\n"),
+        "{counted}"
+    );
+    assert!(
+        !counted.contains("deskgate_requests_refused_total 0\n"),
+        "{counted}"
+    );
+
+    drop(held);
+    eventually("it is over", || async {
+        ask(gateway.addr, list.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 200")
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_is_no_request_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (cert, key) = (file("tls.crt"), file("tls.key"));
+    let settings = [
+        ("TLS", "on"),
+        ("TLS_CERT", &*cert),
+        ("TLS_KEY", &*key),
+        ("MAX_REQUESTS", "1"),
+    ];
+    let gateway = TestGateway::start_with(&settings).await;
+    let session = gateway.session("pupil").await;
+    let mut driver = JoinSet::new();
+    let mut h2 = connect_h2(gateway.addr, &cert, &mut driver).await;
+    let id = start_over_h2(&gateway, &mut h2, &session).await;
+    let path = format!("/desktop/{id}/websockify");
+    let mut picture = open_h2(&mut h2, &path, (&session, ORIGIN)).await.unwrap();
+    assert!(next(&mut picture).await.is_some());
+    eventually("there is room", || {
+        let mut h2 = h2.clone();
+        let request = Request::get(format!("https://{HOST}/api/container/list"))
+            .header("x-session-id", &session)
+            .body(Empty::new())
+            .unwrap();
+        async move { h2.send_request(request).await.unwrap().status() == StatusCode::OK }
+    })
+    .await;
+    picture.send(Message::binary(vec![9; 40])).await.unwrap();
+    assert_eq!(next(&mut picture).await, Some(Message::binary(vec![9; 40])));
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn another_process_takes_over_without_a_refused_connection_or_a_cut_picture() {
     let old = TestGateway::start_with(&[("DRAIN", "20s")]).await;
     let listen = old.addr.to_string();
