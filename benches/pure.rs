@@ -11,17 +11,13 @@ mod lookup;
 use std::hint::black_box;
 use std::iter;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use deskgate::authz::Access;
-use deskgate::authz::grant::DesktopGrant;
 use deskgate::gateway::route::{self, Route};
 use deskgate::proxy::frames::Frames;
-use deskgate::proxy::headers::{self, Sender};
+use deskgate::proxy::headers::{self, ToBrowser};
 use deskgate::proxy::rfb::InputScanner;
 use deskgate::proxy::target::Target;
-use deskgate::request::client_addr::TrustedProxies;
-use deskgate::request::{ConnectionInfo, RequestContext, RequestIds};
-use deskgate::stream::{Refusals, Scratch};
 use futures_util::FutureExt as _;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
@@ -113,24 +109,6 @@ fn routes(criterion: &mut Criterion) {
     });
 }
 
-/// A request that may use the desktop, and what is known of it.
-fn granted(lookup: &Lookup) -> (DesktopGrant, RequestContext) {
-    let access = lookup.decide().now_or_never().expect("from memory");
-    let Ok(Access::Granted(grant)) = access else {
-        panic!("{access:?}");
-    };
-    let connection = ConnectionInfo {
-        peer: ([192, 0, 2, 1], 50_000).into(),
-        scratch: Scratch::default(),
-        ids: RequestIds::new(),
-        crowded: false,
-        refusals: Refusals::default(),
-    };
-    let request = Request::new(());
-    let context = RequestContext::new(&connection, &TrustedProxies::default(), &request);
-    (grant, context)
-}
-
 fn decisions(criterion: &mut Criterion) {
     // Kept to the end: the database goes with it.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -151,32 +129,27 @@ fn decisions(criterion: &mut Criterion) {
             access
         });
     });
+}
 
+fn header_filters(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("headers");
-    let (grant, context) = granted(&lookup);
-    let (host, scheme) = (
-        HeaderValue::from_static(HOST),
-        HeaderValue::from_static("https"),
-    );
     let browser = header_map(&BROWSER);
     group.bench_function("to the desktop", |bencher| {
         bencher.iter(|| {
-            let sender = Sender {
-                grant: &grant,
-                context: &context,
-                host: &host,
-                scheme: &scheme,
-            };
-            headers::to_desktop(black_box(&browser), sender)
+            let known = headers::known(black_box(&browser), 3000);
+            known.fold(0, |sum, (name, value)| sum + name.len() + value.len())
         });
     });
-    let desktop = header_map(&DESKTOP);
+    let desktop = DESKTOP.map(|(name, value)| (HeaderName::from_static(name), value));
     group.bench_function("to the browser", |bencher| {
-        bencher.iter_batched_ref(
-            || desktop.clone(),
-            headers::to_browser,
-            BatchSize::SmallInput,
-        );
+        bencher.iter(|| {
+            let mut passed = ToBrowser::default();
+            for (name, value) in &desktop {
+                let added = passed.add(name.clone(), value.as_bytes());
+                added.expect("a value");
+            }
+            passed.finish()
+        });
     });
 }
 
@@ -243,5 +216,5 @@ fn inputs(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(pure, routes, decisions, frames, inputs);
+criterion_group!(pure, routes, decisions, header_filters, frames, inputs);
 criterion_main!(pure);

@@ -14,6 +14,9 @@ const MAX_COOKIES: usize = 8 * 1024;
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 
+/// Longest method, bytes. The longest that is registered has 17.
+const MAX_METHOD: usize = 32;
+
 /// The log's word for [`Route::Ticket`], whose path is a secret.
 pub const TICKET: &str = "ticket";
 
@@ -162,7 +165,8 @@ pub fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
             "only chunked is understood as a transfer coding",
         ));
     }
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    let method = request.method();
+    if matches!(*method, Method::CONNECT | Method::TRACE) || method.as_str().len() > MAX_METHOD {
         return Err(HttpError::Method("GET, HEAD, POST"));
     }
     if !request.uri().path().starts_with('/') {
@@ -315,6 +319,7 @@ mod tests {
                     .header("transfer-encoding", "chunked")
             }),
             head(|r| r.method("CONNECT").uri("x:1")),
+            head(|r| r.method(&*"M".repeat(MAX_METHOD + 1)).uri("/")),
             head(|r| r.uri("/").header("cookie", "a".repeat(MAX_COOKIES + 1))),
         ] {
             assert!(check_head(&bad).is_err(), "{bad:?}");

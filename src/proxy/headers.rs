@@ -8,6 +8,9 @@ use crate::model::template::HeaderRules;
 
 /// Longest value that is forwarded, bytes. A longer one is left out: all of them are optional.
 const MAX_VALUE: usize = 256;
+/// Longest head that a desktop is sent, bytes: KasmVNC 1.3 reads no more, and closes the connection on a longer
+/// one.
+pub(super) const MAX_HEAD: usize = 4095;
 
 /// Whether a response header is passed on to the browser. A list of what may pass, since new headers that
 /// act on a whole origin are invented all the time. What is on it describes the body, says how long it may be
@@ -41,32 +44,62 @@ fn may_pass(name: &HeaderName) -> bool {
     )
 }
 
-/// The name under which a desktop may see a request header, in the spelling that old servers know.
-fn known_name(name: &HeaderName) -> Option<&'static str> {
+/// Request headers that a desktop may see.
+const KNOWN: usize = 10;
+
+/// The place of a request header that a desktop may see among all of them, and its name in the spelling that old
+/// servers know. Where there is no room for all, the last ones stay behind.
+fn known_name(name: &HeaderName) -> Option<(usize, &'static str)> {
     Some(match *name {
-        header::ACCEPT => "Accept",
-        header::ACCEPT_ENCODING => "Accept-Encoding",
-        header::CACHE_CONTROL => "Cache-Control",
-        header::CONTENT_TYPE => "Content-Type",
-        header::CONTENT_ENCODING => "Content-Encoding",
-        header::IF_MODIFIED_SINCE => "If-Modified-Since",
-        header::IF_NONE_MATCH => "If-None-Match",
-        header::IF_RANGE => "If-Range",
-        header::RANGE => "Range",
-        header::USER_AGENT => "User-Agent",
+        header::CONTENT_TYPE => (0, "Content-Type"),
+        header::CONTENT_ENCODING => (1, "Content-Encoding"),
+        header::IF_RANGE => (2, "If-Range"),
+        header::RANGE => (3, "Range"),
+        header::IF_NONE_MATCH => (4, "If-None-Match"),
+        header::IF_MODIFIED_SINCE => (5, "If-Modified-Since"),
+        header::ACCEPT_ENCODING => (6, "Accept-Encoding"),
+        header::CACHE_CONTROL => (7, "Cache-Control"),
+        header::ACCEPT => (8, "Accept"),
+        header::USER_AGENT => (9, "User-Agent"),
         _ => return None,
     })
 }
 
-/// What a desktop may see of a browser's headers: of each known one the first, if it is short enough.
-pub fn known(from_browser: &HeaderMap) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
-    let mut last = None;
-    from_browser.iter().filter_map(move |(name, value)| {
-        // All values of a name come one after the other.
-        let name = known_name(name)?;
-        let first = last.replace(name) != Some(name);
-        (first && value.len() <= MAX_VALUE).then_some((name, value))
-    })
+/// Whether the header at this place means something else without the one before it, if that was sent as well
+/// (RFC 9110 sections 13.1.3 and 13.1.5): a part of another version of a file, or "not modified" of one that was.
+const fn needs_the_one_before(place: usize) -> bool {
+    matches!(place, 3 | 5)
+}
+
+/// What a desktop may see of a browser's headers: of each known one the first, if it is short enough and there is
+/// `room` for it, bytes.
+pub fn known(
+    from_browser: &HeaderMap,
+    mut room: usize,
+) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
+    let mut known = [None; KNOWN];
+    for (name, value) in from_browser {
+        if let Some((place, name)) = known_name(name) {
+            known[place].get_or_insert((name, value));
+        }
+    }
+    let mut before_is_lost = false;
+    for (place, field) in known.iter_mut().enumerate() {
+        let Some((name, value)) = *field else {
+            before_is_lost = false;
+            continue;
+        };
+        let length = name.len() + ": ".len() + value.len() + "\r\n".len();
+        before_is_lost = value.len() > MAX_VALUE
+            || length > room
+            || (before_is_lost && needs_the_one_before(place));
+        if before_is_lost {
+            *field = None;
+        } else {
+            room -= length;
+        }
+    }
+    known.into_iter().flatten()
 }
 
 /// What of a desktop's headers may reach the browser.
@@ -152,10 +185,51 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let seen: Vec<_> = known(&headers)
+        let seen: Vec<_> = known(&headers, MAX_HEAD)
             .map(|(name, value)| (name, value.to_str().unwrap()))
             .collect();
-        assert_eq!(seen, [("Accept", "first"), ("If-None-Match", "\"x\"")]);
+        assert_eq!(seen, [("If-None-Match", "\"x\""), ("Accept", "first")]);
+    }
+
+    #[test]
+    fn what_has_no_room_stays_behind_and_takes_along_what_needs_it() {
+        let sent = |fields: &[(&'static str, usize)], room| {
+            let mut from_browser = HeaderMap::new();
+            for (name, length) in fields {
+                let value = HeaderValue::try_from("x".repeat(*length)).unwrap();
+                from_browser.insert(*name, value);
+            }
+            let fields: Vec<_> = known(&from_browser, room).collect();
+            let lengths = fields
+                .iter()
+                .map(|(name, value)| name.len() + value.len() + 4);
+            assert!(lengths.sum::<usize>() <= room, "{fields:?} in {room}");
+            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+            names.join(" ")
+        };
+        let all = [
+            ("accept", MAX_VALUE),
+            ("accept-encoding", MAX_VALUE),
+            ("cache-control", MAX_VALUE),
+            ("content-encoding", MAX_VALUE),
+            ("content-type", MAX_VALUE),
+            ("if-modified-since", MAX_VALUE),
+            ("if-none-match", MAX_VALUE),
+            ("if-range", MAX_VALUE),
+            ("range", MAX_VALUE),
+            ("user-agent", MAX_VALUE),
+        ];
+        for room in 0..3000 {
+            sent(&all, room);
+        }
+        assert_eq!(sent(&all, 3000).split(' ').count(), KNOWN);
+        assert_eq!(sent(&all, 600), "Content-Type Content-Encoding");
+        assert_eq!(sent(&[("range", 9)], 99), "Range");
+        assert_eq!(sent(&[("range", 9), ("if-range", 9)], 99), "If-Range Range");
+        assert_eq!(sent(&[("range", 9), ("if-range", 257)], 9999), "");
+        let both = [("if-modified-since", 9), ("if-none-match", 99)];
+        assert_eq!(sent(&both, 99), "");
+        assert_eq!(sent(&both, 999), "If-None-Match If-Modified-Since");
     }
 
     #[test]
@@ -220,10 +294,14 @@ mod tests {
             ("etag", "\"1\""),
             ("connection", " vary,, ,no name"),
             ("vary", "a"),
+            ("pragma", "no-cache"),
             ("age", "1"),
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
+        // A byte that is no text hides neither the names before it nor those behind it.
+        let odd = HeaderValue::from_bytes(b"\xff, Pragma, \xe4\xf6").unwrap();
+        headers.append("connection", odd);
         to_browser(&mut headers);
         assert_eq!(headers.len(), 1, "{headers:?}");
         assert_eq!(headers["age"], "1");

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::target::Target;
 use super::tunnel::Tunnel;
-use super::{Proxy, ProxyError};
+use super::{Proxy, ProxyError, headers};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Awake;
 use crate::request::client_addr::forwarded;
@@ -199,8 +199,12 @@ impl Proxy {
         add("X-Forwarded-Proto", scheme);
         add("X-Forwarded-Host", host);
         add("Forwarded", &forwarded(client, host, scheme));
-        if let Some(agent) = agent {
-            add("User-Agent", agent);
+        // The one field that can be spared, if the others leave no room.
+        let room = headers::MAX_HEAD.saturating_sub(head.len() + "User-Agent: \r\n\r\n".len());
+        if let Some(agent) = agent.filter(|agent| agent.len() <= room) {
+            head.push_str("User-Agent: ");
+            head.push_str(agent);
+            head.push_str("\r\n");
         }
         head.push_str("\r\n");
         head

@@ -90,13 +90,16 @@ impl Proxy {
         if let Some(credentials) = &upstream.authorization {
             add(&[b"Authorization: ", credentials.as_bytes(), b"\r\n"]);
         }
-        for (name, value) in headers::known(&head.headers) {
-            add(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-        }
         if let Some(upload) = upload {
             add(&[upload.header().as_bytes()]);
         }
-        add(&[b"\r\n"]);
+        let room = headers::MAX_HEAD.saturating_sub(bytes.len() + b"\r\n".len());
+        for (name, value) in headers::known(&head.headers, room) {
+            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes
     }
 

@@ -15,6 +15,7 @@ mod conformance_cases;
 mod data_plane;
 mod docker;
 mod door;
+mod heads;
 mod idle;
 mod life;
 mod login;

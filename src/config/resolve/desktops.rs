@@ -9,6 +9,8 @@ use crate::model::template::Template;
 
 /// What is left free on a machine that runs desktops, bytes, unless something else is said.
 const MIN_FREE_MEMORY: u64 = 512 << 20;
+/// Longest password of desktops, bytes: it is sent in each head, and KasmVNC reads no long ones.
+const MAX_PASSWORD: usize = 256;
 
 impl Reader {
     pub(super) fn engine(&mut self) -> EngineConfig {
@@ -52,7 +54,7 @@ impl Reader {
         DesktopConfig {
             instance,
             templates,
-            password: self.text("VNC_PASSWORD").map(Secret::new),
+            password: self.password(),
             ports: self.ports(),
             reach: reach.unwrap_or(Reach::Port),
             max_total: self.count("MAX_DESKTOPS"),
@@ -80,6 +82,14 @@ impl Reader {
             .text("DOCKER_HOST")
             .is_some_and(|host| host.starts_with("unix://"));
         said.unwrap_or_else(|| here.then_some(MIN_FREE_MEMORY))
+    }
+
+    fn password(&mut self) -> Option<Secret> {
+        let text = self.text("VNC_PASSWORD")?;
+        if text.len() > MAX_PASSWORD {
+            self.wrong("VNC_PASSWORD", "at most 256 bytes");
+        }
+        Some(Secret::new(text))
     }
 
     fn refuse_double_templates(&mut self, templates: &[Template]) {

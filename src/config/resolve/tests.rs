@@ -91,6 +91,19 @@ fn the_audit_log_is_kept_for_a_time_or_for_ever() {
 }
 
 #[test]
+fn a_password_is_not_too_long_for_a_head() {
+    for (length, expected) in [(256, None), (257, Some("VNC_PASSWORD"))] {
+        let password = "hunter2".repeat(37)[..length].to_owned();
+        let mut pairs = GOOD.to_vec();
+        pairs.push(("VNC_PASSWORD", &password));
+        let error = resolve(&pairs).err();
+        let key = error.as_ref().map(|error| error.0[0].key.as_str());
+        assert_eq!(key, expected);
+        assert!(error.is_none_or(|error| !error.to_string().contains("hunter")));
+    }
+}
+
+#[test]
 fn plain_http_is_for_this_machine_only() {
     let with = |url: &'static str| {
         let mut pairs = GOOD.to_vec();
