@@ -17,6 +17,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::config::Secret;
@@ -160,6 +161,7 @@ fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
 #[derive(Clone)]
 pub struct Dialer {
     tls: Arc<ClientConfig>,
+    preface: &'static [u8],
 }
 
 impl std::fmt::Debug for Dialer {
@@ -194,6 +196,7 @@ impl Dialer {
         config.enable_sni = false;
         Self {
             tls: Arc::new(config),
+            preface: &[],
         }
     }
 
@@ -206,6 +209,12 @@ impl Dialer {
         let connecting = self.connect(upstream, &scratch);
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
         Ok(connected.map_err(|_| DialError::Timeout)??.1)
+    }
+
+    /// The same for peers that want these bytes before all else.
+    #[must_use]
+    pub fn with_preface(self, preface: &'static [u8]) -> Self {
+        Self { preface, ..self }
     }
 
     /// A fresh connection that uses these buffers, within [`CONNECT_TIMEOUT`].
@@ -226,10 +235,14 @@ impl Dialer {
         upstream: &Upstream,
         scratch: &Scratch,
     ) -> Result<(DesktopStream, Option<Fingerprint>), DialError> {
-        let socket = TcpStream::connect(upstream.addr)
+        let mut socket = TcpStream::connect(upstream.addr)
             .await
             .map_err(DialError::Connect)?;
         socket.set_nodelay(true).map_err(DialError::Connect)?;
+        if !self.preface.is_empty() {
+            let sent = socket.write_all(self.preface).await;
+            sent.map_err(DialError::Connect)?;
+        }
         match upstream.scheme {
             Scheme::Http => Ok((DesktopStream::plain(socket), None)),
             Scheme::Https => {

@@ -14,6 +14,8 @@ const MAX_LINE: usize = 107;
 const MAX_ADDRESS: usize = 39;
 const V1_SIGNATURE: &[u8] = b"PROXY ";
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The header of a sender that speaks for itself, as a health check does: version 2, LOCAL (section 2.2).
+pub const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 /// Bytes of a version 2 header before its addresses (section 2.2).
 const V2_FIXED: usize = 16;
 

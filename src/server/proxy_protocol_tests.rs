@@ -32,6 +32,15 @@ fn complete(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn a_sender_that_speaks_for_itself() {
+    let read = Parsed::Header {
+        source: None,
+        length: LOCAL.len(),
+    };
+    assert_eq!(parse(LOCAL), Ok(read));
+}
+
+#[test]
 fn lines_name_their_source() {
     for (line, source) in [
         ("TCP4 192.0.2.1 198.51.100.2 56324 443", "192.0.2.1:56324"),

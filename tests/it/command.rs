@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use deskgate::config::settings::SETTINGS;
 
+use crate::support::gateway::TestGateway;
+
 fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_deskgate"))
         .args(arguments)
@@ -82,6 +84,50 @@ fn health_fails_where_nobody_listens() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[tokio::test]
+async fn health_introduces_itself_where_balancers_have_to() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name).display().to_string();
+    let (cert, key) = (file("tls.crt"), file("tls.key"));
+    for (tls, trusted) in [
+        ("off", "127.0.0.0/8"),
+        ("on", "127.0.0.0/8"),
+        // Here nothing but the request is expected from this machine.
+        ("on", "192.0.2.0/24"),
+    ] {
+        let mut settings = vec![
+            ("TLS", tls),
+            ("PROXY_PROTOCOL", "on"),
+            ("TRUSTED_PROXIES", trusted),
+        ];
+        if tls == "on" {
+            settings.extend([("TLS_CERT", &*cert), ("TLS_KEY", &*key)]);
+        }
+        let gateway = TestGateway::start_with(&settings).await;
+        let listen = gateway.addr.to_string();
+        let health = |proxy_protocol: &'static str| {
+            let (listen, directory) = (listen.clone(), gateway.data());
+            let environment = [
+                ("PUBLIC_URL", "https://desk.test".to_owned()),
+                ("LISTEN", listen),
+                ("TLS", tls.to_owned()),
+                ("PROXY_PROTOCOL", proxy_protocol.to_owned()),
+                ("TRUSTED_PROXIES", trusted.to_owned()),
+            ];
+            tokio::task::spawn_blocking(move || {
+                let environment = environment.each_ref().map(|(key, value)| (*key, &**value));
+                deskgate(&directory, &["health"], &environment)
+            })
+        };
+        let healthy = health("on").await.unwrap();
+        assert_eq!(healthy.status.code(), Some(0), "{}", text(&healthy.stderr));
+        let silent = health("off").await.unwrap();
+        let let_in = trusted != "127.0.0.0/8";
+        assert_eq!(silent.status.success(), let_in, "TLS={tls}, {trusted}");
+        gateway.stop().await;
+    }
 }
 
 #[test]
