@@ -7,6 +7,7 @@
 
 mod support;
 
+mod activation;
 mod api;
 mod audit;
 mod command;
