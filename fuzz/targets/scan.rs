@@ -9,20 +9,24 @@ use libfuzzer_sys::fuzz_target;
 /// A handshake without security, and `KasmVNC`'s list of encodings.
 const OPENING: &[u8] = b"RFB 003.008\n\x01\x01\x02\0\0\x02\0\0\0\x07\xff\xff\xf8\x33";
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
-    let (cuts, bytes) = input;
+// How many cuts there are, the cuts, and the bytes.
+fuzz_target!(|data: &[u8]| {
+    let Some((count, rest)) = data.split_first() else {
+        return;
+    };
+    let (cuts, bytes) = rest.split_at(usize::from(*count).min(rest.len()));
     for new in [frames::Frames::from_server, frames::Frames::from_client] {
         let mut whole = new();
-        whole.advance(&bytes);
+        whole.advance(bytes);
         let mut cut = new();
-        for part in parts(&bytes, &cuts) {
+        for part in parts(bytes, cuts) {
             cut.advance(part);
             assert!(!(cut.at_boundary() && cut.is_lost()));
         }
         assert_eq!(cut, whole);
     }
-    check(&bytes, &cuts);
-    check(&framed(&[OPENING, &bytes].concat(), &cuts), &cuts);
+    check(bytes, cuts);
+    check(&framed(&[OPENING, bytes].concat(), cuts), cuts);
 });
 
 fn check(bytes: &[u8], cuts: &[u8]) {
