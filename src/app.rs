@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::api::Api;
 use crate::audit::Audit;
+use crate::authn::api_tokens::{self, ApiTokens};
 use crate::authn::cookies::Cookies;
 use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
@@ -82,6 +83,8 @@ pub struct Core {
     pub desktops: Desktops,
     /// Who is logged in.
     pub sessions: Sessions,
+    /// What programs may do in somebody's name.
+    pub tokens: ApiTokens,
     /// Background work.
     pub tasks: Tasks,
     /// Counts.
@@ -121,11 +124,13 @@ impl Core {
             metrics: metrics.clone(),
             audit: audit.clone(),
         });
+        let tokens = ApiTokens::new(database.clone(), clock.clone(), audit.clone());
         let sessions = Sessions::new(database.clone(), clock, config.sessions);
         Ok(Self {
             database,
             desktops,
             sessions,
+            tokens,
             tasks,
             metrics,
             audit,
@@ -171,6 +176,7 @@ impl App {
             database,
             desktops,
             sessions,
+            tokens,
             tasks,
             metrics,
             audit,
@@ -189,7 +195,8 @@ impl App {
             max_streams: server.max_streams_per_desktop,
         };
         let proxy = Proxy::new(parts, origin.desktops().as_str());
-        let api = Api::new(desktops.clone(), tasks.clone(), origin.portal().as_str());
+        let portal = origin.portal().as_str();
+        let api = Api::new(desktops.clone(), tokens.clone(), tasks.clone(), portal);
         check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
         let (listener, redirect) = listeners(&server)?;
@@ -209,6 +216,7 @@ impl App {
             database: database.clone(),
             clock: clock.clone(),
             sessions,
+            tokens,
             tickets: Tickets::new(&config.secret_key, clock.clone()),
             oidc: Oidc::new(config.oidc, clock)?,
             cookies: Cookies::new(&config.secret_key),
@@ -296,6 +304,9 @@ impl App {
         gateway.desktops.flush_activity().await;
         if let Err(error) = gateway.authenticator.sessions().flush().await {
             tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
+        }
+        if let Err(error) = gateway.authenticator.tokens().flush().await {
+            tracing::warn!(error = %ErrorChain(&error), "last uses of API tokens could not be written");
         }
         gateway.audit.flush().await;
         gateway.database.close().await;
@@ -397,6 +408,15 @@ fn spawn_upkeep(
         "session news",
         async move { listener.sessions().listen().await },
     );
+    let tokens = authenticator.tokens().clone();
+    tasks.every("API token check", api_tokens::RECHECK, move || {
+        let tokens = tokens.clone();
+        async move {
+            if let Err(error) = tokens.recheck().await {
+                tracing::debug!(error = %ErrorChain(&error), "API tokens in use could not be checked");
+            }
+        }
+    });
     let proxy = gateway.proxy.clone();
     tasks.every("link sweep", proxy::SWEEP_PERIOD, move || {
         proxy.sweep();
@@ -412,6 +432,9 @@ fn spawn_upkeep(
             if let Err(error) = authenticator.sessions().flush().await {
                 tracing::warn!(error = %ErrorChain(&error), "last uses of sessions could not be written");
             }
+            if let Err(error) = authenticator.tokens().flush().await {
+                tracing::warn!(error = %ErrorChain(&error), "last uses of API tokens could not be written");
+            }
         }
     });
     let cleaner = authenticator.clone();
@@ -420,6 +443,9 @@ fn spawn_upkeep(
         async move {
             if let Err(error) = authenticator.sessions().clean(false).await {
                 tracing::warn!(error = %ErrorChain(&error), "expired sessions could not be removed");
+            }
+            if let Err(error) = authenticator.tokens().clean(false).await {
+                tracing::warn!(error = %ErrorChain(&error), "expired API tokens could not be removed");
             }
         }
     });

@@ -4,17 +4,19 @@
 mod containers;
 mod events;
 mod extract;
+mod tokens;
 mod view;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http_body_util::BodyExt;
 use tower_service::Service;
 
 use crate::authn::Authenticated;
+use crate::authn::api_tokens::ApiTokens;
 use crate::desktop::Desktops;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
@@ -25,6 +27,7 @@ use crate::tasks::Tasks;
 #[derive(Clone, Debug)]
 struct ApiState {
     desktops: Desktops,
+    tokens: ApiTokens,
     tasks: Tasks,
     /// Our origin, for the addresses in answers.
     origin: Arc<str>,
@@ -37,11 +40,12 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API for these desktops.
+    /// The API for these desktops and tokens.
     #[must_use]
-    pub fn new(desktops: Desktops, tasks: Tasks, origin: &str) -> Self {
+    pub fn new(desktops: Desktops, tokens: ApiTokens, tasks: Tasks, origin: &str) -> Self {
         let state = ApiState {
             desktops,
+            tokens,
             tasks,
             origin: origin.into(),
         };
@@ -53,6 +57,16 @@ impl Api {
             .route("/api/container/list", get(containers::list))
             .route("/api/container/events", get(events::events))
             .route("/api/templates", get(containers::templates))
+            .route(
+                "/api/tokens",
+                get(tokens::list)
+                    .post(tokens::create)
+                    .fallback(only("GET, HEAD, POST")),
+            )
+            .route(
+                "/api/tokens/{id}",
+                delete(tokens::revoke).fallback(only("DELETE")),
+            )
             .method_not_allowed_fallback(wrong_method)
             .fallback(|| async { ApiError(HttpError::NotFound) })
             .with_state(state);
@@ -78,7 +92,12 @@ impl Api {
     }
 }
 
-/// Every address is for reading or for changing, never for both.
+/// Refuses the methods that an address with several does not have.
+fn only(allowed: &'static str) -> impl Fn() -> std::future::Ready<ApiError> + Clone {
+    move || std::future::ready(ApiError(HttpError::Method(allowed)))
+}
+
+/// Most addresses are for reading or for changing, not for both.
 async fn wrong_method(method: axum::http::Method) -> ApiError {
     let allowed = if method == axum::http::Method::POST {
         "GET, HEAD"

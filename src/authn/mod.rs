@@ -1,6 +1,8 @@
-//! Who is it: logins through the OpenID provider, sessions, and the one decision per request about
-//! which session it belongs to.
+//! Who is it: logins through the OpenID provider, sessions, API tokens, and the one decision per request
+//! about which of them it comes with.
 
+pub mod api_token;
+pub mod api_tokens;
 pub mod claims;
 pub mod cookies;
 pub mod http_client;
@@ -27,6 +29,8 @@ use crate::model::time::Timestamp;
 use crate::model::user::{Role, User};
 use crate::request::RequestContext;
 use crate::store::{Database, StoreError};
+use api_token::ApiTokenSecret;
+use api_tokens::ApiTokens;
 use cookies::{Cookies, PendingLogin};
 use oidc::{Callback, LoginError, Oidc};
 use origin::{CSRF_HEADER, OriginGuard, Side};
@@ -47,6 +51,12 @@ pub enum AuthnError {
     /// It names one that does not exist or is over.
     #[error("the session does not exist or is over")]
     InvalidSession,
+    /// It shows an API token that does not exist or is over.
+    #[error("the API token does not exist or is over")]
+    InvalidToken,
+    /// It shows an API token and comes from a page.
+    #[error("a page of a browser shows an API token")]
+    TokenInBrowser,
     /// It would change something, comes with a cookie, and lacks the page's token.
     #[error("the request lacks the CSRF token of the page")]
     NoCsrfToken,
@@ -104,6 +114,7 @@ pub struct Authenticator {
     database: Database,
     clock: Arc<dyn Clock>,
     sessions: Sessions,
+    tokens: ApiTokens,
     oidc: Oidc,
     cookies: Cookies,
     origin: OriginGuard,
@@ -119,6 +130,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Sessions.
     pub sessions: Sessions,
+    /// API tokens.
+    pub tokens: ApiTokens,
     /// The provider.
     pub oidc: Oidc,
     /// Our cookies.
@@ -152,6 +165,7 @@ impl Authenticator {
             database,
             clock,
             sessions,
+            tokens,
             oidc,
             cookies,
             origin,
@@ -161,6 +175,7 @@ impl Authenticator {
             database,
             clock,
             sessions,
+            tokens,
             oidc,
             cookies,
             origin,
@@ -172,6 +187,12 @@ impl Authenticator {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// The API tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &ApiTokens {
+        &self.tokens
     }
 
     /// The tickets to the desktops' own host.
@@ -192,10 +213,11 @@ impl Authenticator {
         self.oidc.provider_name()
     }
 
-    /// The session of a request. A header counts before a cookie.
+    /// Who a request is from. A header counts before a cookie.
     ///
     /// # Errors
-    /// No session is named, the one that is named does not exist or is over, or the database does not answer.
+    /// Nobody is named, the session or token that is named does not exist or is over, a page shows a token, or
+    /// the database does not answer.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Authenticated, AuthnError> {
         self.authenticate_at(Side::Portal, headers).await
     }
@@ -208,7 +230,8 @@ impl Authenticator {
         headers: &HeaderMap,
     ) -> Result<Authenticated, AuthnError> {
         let (hash, means) = match header_secret(headers)? {
-            Some(secret) => (Some(secret.hash()), Means::Header),
+            Some(Shown::Token(secret)) => return self.token(&secret, headers).await,
+            Some(Shown::Session(secret)) => (Some(secret.hash()), Means::Header),
             None if side == Side::Desktops => {
                 (self.tickets.desktop_session(headers), Means::Cookie)
             }
@@ -221,6 +244,20 @@ impl Authenticator {
         let session = self.sessions.find_hashed(hash).await?;
         let session = session.ok_or(AuthnError::InvalidSession)?;
         let principal = Principal::Session(session);
+        Ok(Authenticated { principal, means })
+    }
+
+    async fn token(
+        &self,
+        secret: &ApiTokenSecret,
+        headers: &HeaderMap,
+    ) -> Result<Authenticated, AuthnError> {
+        if origin::is_of_page(headers) {
+            return Err(AuthnError::TokenInBrowser);
+        }
+        let token = self.tokens.find(secret).await?;
+        let principal = Principal::Token(token.ok_or(AuthnError::InvalidToken)?);
+        let means = Means::Header;
         Ok(Authenticated { principal, means })
     }
 
@@ -343,19 +380,34 @@ pub enum FinishError {
     Store(#[from] StoreError),
 }
 
+/// What a header shows.
+enum Shown {
+    Session(SessionSecret),
+    Token(ApiTokenSecret),
+}
+
+impl Shown {
+    fn parse(text: &str) -> Result<Self, AuthnError> {
+        if ApiTokenSecret::is_meant_by(text) {
+            let token = ApiTokenSecret::parse(text);
+            return token.map(Self::Token).ok_or(AuthnError::InvalidToken);
+        }
+        let session = SessionSecret::parse(text);
+        session.map(Self::Session).ok_or(AuthnError::InvalidSession)
+    }
+}
+
 /// The secret in a header, if there is such a header; what it says may be no secret at all.
-fn header_secret(headers: &HeaderMap) -> Result<Option<SessionSecret>, AuthnError> {
-    let secret = if let Some(value) = headers.get(AUTHORIZATION) {
+fn header_secret(headers: &HeaderMap) -> Result<Option<Shown>, AuthnError> {
+    let text = if let Some(value) = headers.get(AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         let (scheme, secret) = text.split_once(' ').unwrap_or_default();
         let bearer = scheme.eq_ignore_ascii_case("bearer");
-        bearer
-            .then(|| SessionSecret::parse(secret.trim()))
-            .flatten()
+        if bearer { secret.trim() } else { "" }
     } else if let Some(value) = headers.get(SESSION_HEADER) {
-        value.to_str().ok().and_then(SessionSecret::parse)
+        value.to_str().unwrap_or_default()
     } else {
         return Ok(None);
     };
-    secret.map(Some).ok_or(AuthnError::InvalidSession)
+    Shown::parse(text).map(Some)
 }

@@ -5,7 +5,7 @@
 use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{HeaderMap, ORIGIN};
+use hyper::header::{HeaderMap, ORIGIN, REFERER, UPGRADE};
 use url::Url;
 
 use crate::config::Secret;
@@ -60,6 +60,18 @@ impl Origin {
         sent.next().is_none()
             && first.is_some_and(|origin| origin.as_bytes() == self.text.as_bytes())
     }
+}
+
+/// Whether a page in a browser made this request, as far as one can tell: a desktop's page must not use an API
+/// token that was typed into it, and no page of ours uses one. Browsers say so in Fetch Metadata, which no
+/// script can leave out (`Sec-Fetch-Mode` alone is what Node says of itself), older ones in Origin or Referer.
+/// In a WebSocket no page can set the header that shows a token, and every program sends our Origin.
+#[must_use]
+pub fn is_of_page(headers: &HeaderMap) -> bool {
+    let metadata = ["sec-fetch-site", "sec-fetch-dest", "sec-fetch-user"];
+    let marked = metadata.iter().any(|name| headers.contains_key(*name));
+    let websocket = headers.contains_key(UPGRADE);
+    marked || headers.contains_key(REFERER) || (headers.contains_key(ORIGIN) && !websocket)
 }
 
 /// Knows our origins and makes CSRF tokens.

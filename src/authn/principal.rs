@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::api_tokens::ApiToken;
 use super::session::Session;
 use crate::model::audit::Actor;
 use crate::model::id::SessionId;
+use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 
@@ -17,6 +19,8 @@ use crate::model::user::User;
 pub enum Principal {
     /// A person who signed in.
     Session(Arc<Session>),
+    /// A program, in somebody's name.
+    Token(Arc<ApiToken>),
 }
 
 impl Principal {
@@ -25,6 +29,7 @@ impl Principal {
     pub fn user(&self) -> &User {
         match self {
             Self::Session(session) => &session.user,
+            Self::Token(token) => &token.user,
         }
     }
 
@@ -33,6 +38,7 @@ impl Principal {
     pub fn actor(&self) -> Actor {
         match self {
             Self::Session(session) => Actor::user(&session.user, Some(session.id)),
+            Self::Token(token) => Actor::token(&token.user, &token.id.to_string()),
         }
     }
 
@@ -41,6 +47,16 @@ impl Principal {
     pub fn session(&self) -> Option<&Arc<Session>> {
         match self {
             Self::Session(session) => Some(session),
+            Self::Token(_) => None,
+        }
+    }
+
+    /// Whether it was made for this; a person may whatever their role may.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        match self {
+            Self::Session(_) => true,
+            Self::Token(token) => token.scopes.contains(scope),
         }
     }
 
@@ -55,6 +71,7 @@ impl Principal {
     pub fn ended(&self) -> &CancellationToken {
         match self {
             Self::Session(session) => &session.ended,
+            Self::Token(token) => &token.ended,
         }
     }
 
@@ -62,6 +79,7 @@ impl Principal {
     pub fn touch(&self, now: Timestamp) {
         match self {
             Self::Session(session) => session.touch(now),
+            Self::Token(token) => token.touch(now),
         }
     }
 }
@@ -71,6 +89,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(session) => write!(f, "session {}", session.id),
+            Self::Token(token) => write!(f, "token {}", token.id),
         }
     }
 }

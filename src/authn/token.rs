@@ -51,14 +51,19 @@ impl SessionSecret {
     /// The SHA-256 that is stored.
     #[must_use]
     pub fn hash(&self) -> SessionHash {
-        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
-        let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
-        let mut hex = [0; 64];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(digest.as_ref()) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
-        }
-        SessionHash::from_hex(String::from_utf8_lossy(&hex).into_owned())
+        SessionHash::from_hex(sha256_hex(&self.0))
     }
+}
+
+/// The SHA-256 of a text, as hex digits.
+pub(super) fn sha256_hex(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+    let mut hex = [0; 64];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(digest.as_ref()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    }
+    String::from_utf8_lossy(&hex).into_owned()
 }
 
 #[cfg(test)]

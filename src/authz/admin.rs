@@ -1,11 +1,13 @@
 //! The proof that somebody may look after an area of the installation, and what it opens.
 
-use super::AuthzError;
 use super::policy::{self, Action, Area, Relation};
+use super::{AuthzError, scopes};
+use crate::authn::principal::Principal;
 use crate::desktop::Desktops;
 use crate::model::desktop::Desktop;
 use crate::model::id::DesktopId;
-use crate::model::user::{Role, User};
+use crate::model::scope::Scope;
+use crate::model::user::Role;
 
 /// May look after one area. Only [`authorize_admin`] makes one.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +16,13 @@ pub struct AdminGrant {
     area: Area,
 }
 
-/// Decides whether `user` may look after `area`.
+/// Decides whether `principal` may look after `area`.
 ///
 /// # Errors
-/// [`AuthzError::WrongRole`], before anything else is looked at.
-pub fn authorize_admin(user: &User, area: Area) -> Result<AdminGrant, AuthzError> {
-    let role = user.identity.role;
+/// [`AuthzError::WrongRole`], or a token without the scope for it, before anything else is looked at.
+pub fn authorize_admin(principal: &Principal, area: Area) -> Result<AdminGrant, AuthzError> {
+    scopes::authorize_any(principal, &[Scope::Admin])?;
+    let role = principal.user().identity.role;
     if policy::allows(role, Relation::Foreign, Action::Administer(area)) {
         Ok(AdminGrant { role, area })
     } else {

@@ -1,14 +1,17 @@
-//! What may they do: one pure table ([`policy`]), the proof ([`grant`]) without which no byte reaches a
-//! desktop, and the one without which nobody administers anything ([`admin`]).
+//! What may they do: one pure table for people ([`policy`]), one for their API tokens ([`scopes`]), the proof
+//! ([`grant`]) without which no byte reaches a desktop, and the one without which nobody administers anything
+//! ([`admin`]).
 
 pub mod admin;
 pub mod grant;
 pub mod policy;
+pub mod scopes;
 
 use crate::authn::principal::Principal;
 use crate::desktop::{DesktopError, Desktops, Found};
 use crate::model::desktop::Desktop;
 use crate::model::id::{DesktopId, UserId};
+use crate::model::scope::Scope;
 use crate::model::user::User;
 use grant::DesktopGrant;
 use policy::{Action, Relation};
@@ -22,6 +25,12 @@ pub enum AuthzError {
     /// It takes another role. Nothing about the thing itself was looked at.
     #[error("the user's role does not allow it")]
     WrongRole,
+    /// The API token was not made for this.
+    #[error("the API token lacks the scope {0}")]
+    ScopeMissing(Scope),
+    /// No API token is made for this.
+    #[error("no API token may do this")]
+    SessionRequired,
     /// The look-up failed.
     #[error(transparent)]
     Desktop(#[from] DesktopError),
@@ -39,12 +48,14 @@ pub enum Access {
 /// Decides whether `principal` may use desktop `id`.
 ///
 /// # Errors
-/// [`AuthzError::NotFound`] both for no such desktop and for somebody else's, or a failed look-up.
+/// [`AuthzError::NotFound`] both for no such desktop and for somebody else's, a token that was not made for it,
+/// or a failed look-up.
 pub async fn authorize_desktop(
     desktops: &Desktops,
     principal: &Principal,
     id: DesktopId,
 ) -> Result<Access, AuthzError> {
+    scopes::authorize_any(principal, &[Scope::Desktops])?;
     let found = desktops.find(id).await?.ok_or(AuthzError::NotFound)?;
     let owner = match &found {
         Found::Up(entry) => entry.owner,

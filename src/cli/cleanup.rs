@@ -39,6 +39,8 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     }
     let sessions = core.sessions.clean(dry_run).await?;
     println!("{sessions} expired sessions {verb}");
+    let tokens = core.tokens.clean(dry_run).await?;
+    println!("{tokens} expired API tokens {verb}");
     if let Some(retention) = config.audit_retention {
         let entries = core.audit.clean(retention, dry_run).await?;
         println!("{entries} old entries of the audit log {verb}");

@@ -5,6 +5,7 @@ mod demo;
 mod health;
 mod migrate;
 mod serve;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Ask the running gateway whether it is ready
     Health,
 }
@@ -76,6 +80,7 @@ impl Cli {
             Command::Demo { listen, data } => demo::run(raw, listen, data).await,
             Command::Migrate => migrate::run(raw).await,
             Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,
+            Command::Token(command) => token::run(raw, command).await,
             Command::Health => health::run(raw).await,
         };
         match done {

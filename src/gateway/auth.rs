@@ -3,12 +3,13 @@
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SET_COOKIE};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Gateway;
 use crate::authn::cookies::Cookies;
 use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::CSRF_HEADER;
+use crate::authn::principal::Principal;
 use crate::authn::session::Session;
 use crate::authn::{Authenticated, AuthnError, Welcome};
 use crate::config::OnLogout;
@@ -113,14 +114,8 @@ impl Gateway {
     /// `GET /session`
     pub(super) async fn session(&self, request: &Request) -> Result<Response, HttpError> {
         let who = self.authenticator.authenticate(request.headers()).await?;
-        let Session {
-            id,
-            user,
-            created_at,
-            expires_at,
-            ..
-        } = &**who.session()?;
-        let value = json!({
+        let user = who.user();
+        let mut value = json!({
             "authenticated": true,
             "user": {
                 "id": user.id,
@@ -130,8 +125,29 @@ impl Gateway {
                 "role": user.identity.role,
                 "groups": user.identity.groups,
             },
-            "session": { "id": id, "created_at": created_at, "expires_at": expires_at },
         });
+        match &who.principal {
+            Principal::Session(session) => {
+                let Session {
+                    id,
+                    created_at,
+                    expires_at,
+                    ..
+                } = &**session;
+                value["session"] =
+                    json!({ "id": id, "created_at": created_at, "expires_at": expires_at });
+            }
+            Principal::Token(token) => {
+                value["session"] = Value::Null;
+                value["token"] = json!({
+                    "id": token.id,
+                    "name": token.name,
+                    "scopes": token.scopes,
+                    "created_at": token.created_at,
+                    "expires_at": token.expires_at,
+                });
+            }
+        }
         Ok(json_answer(StatusCode::OK, &value))
     }
 

@@ -19,6 +19,7 @@ use crate::audit::Audit;
 use crate::authn::cookies::Cookies;
 use crate::authn::origin::Side;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
+use crate::authz::scopes;
 use crate::config::OnLogout;
 use crate::desktop::Desktops;
 use crate::proxy::Proxy;
@@ -155,6 +156,7 @@ impl Gateway {
                 let who = self.authenticated(side, &request).await?;
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
+                scopes::authorize_call(&who.principal, request.method(), request.uri().path())?;
                 Ok(self.api.call(who, context, request).await)
             }
             Route::Home => self.home(context, &request).await,

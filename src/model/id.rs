@@ -85,6 +85,11 @@ uuid_id!(
     AuditId
 );
 
+uuid_id!(
+    /// The public handle of an API token; it opens nothing.
+    TokenId
+);
+
 /// The SHA-256 of a session secret: all that is ever stored of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionHash(String);
@@ -112,6 +117,24 @@ impl AuditId {
         rest.copy_from_slice(&nonce()[..10]);
         rest[..2].copy_from_slice(&count.to_be_bytes());
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid())
+    }
+}
+
+/// The SHA-256 of an API token: all that is ever stored of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// From a hex digest.
+    #[must_use]
+    pub fn from_hex(hex: String) -> Self {
+        Self(hex)
+    }
+
+    /// The hex digest.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,4 +1,4 @@
-//! Plain values: ids, users, desktops, templates and the legal moves between states. No I/O.
+//! Plain values: ids, users, desktops, templates, scopes and the legal moves between states. No I/O.
 
 pub mod audit;
 pub mod cidr;
@@ -7,6 +7,7 @@ pub mod id;
 pub mod mount;
 pub mod preset;
 pub mod reason;
+pub mod scope;
 pub mod template;
 pub mod time;
 pub mod user;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use crate::authn::api_tokens::{ApiTokenError, MAX_DAYS, MAX_NAME, MAX_PER_USER};
 use crate::authn::oidc::LoginError;
 use crate::authn::{AuthnError, FinishError};
 use crate::authz::AuthzError;
 use crate::desktop::DesktopError;
 use crate::engine::EngineError;
+use crate::model::scope::{Scope, UnknownScope};
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
 use crate::store::StoreError;
@@ -33,6 +35,10 @@ pub enum HttpError {
     Authn(#[from] AuthnError),
     #[error(transparent)]
     Authz(#[from] AuthzError),
+    #[error(transparent)]
+    ApiToken(#[from] ApiTokenError),
+    #[error(transparent)]
+    Scope(#[from] UnknownScope),
     #[error(transparent)]
     Desktop(#[from] DesktopError),
     #[error(transparent)]
@@ -63,6 +69,8 @@ pub enum HttpError {
     Json(String),
     #[error("the query is not the one expected: {0}")]
     Query(String),
+    #[error("{0} is no duration")]
+    Duration(&'static str),
     #[error("the body is too large")]
     BodyTooLarge,
     #[error("desktops are served under another host")]
@@ -131,6 +139,19 @@ impl HttpError {
     pub fn row(&self) -> Row {
         match self {
             Self::Authn(error) => authn(error),
+            Self::Authz(AuthzError::ScopeMissing(scope)) => scope_missing(*scope),
+            Self::Authz(AuthzError::SessionRequired) => session_required(),
+            Self::ApiToken(error) => api_token(error),
+            Self::Scope(error) => Row::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_scope",
+                format!("{error}."),
+            ),
+            Self::Duration(field) => Row::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_duration",
+                format!("{field} is a duration such as 90s, 15m, 6h or 30d."),
+            ),
             Self::Authz(AuthzError::NotFound) | Self::NotFound => Row::not_found(),
             Self::Authz(AuthzError::WrongRole) => Row::new(
                 StatusCode::FORBIDDEN,
@@ -234,17 +255,65 @@ fn authn(error: &AuthnError) -> Row {
             "csrf_token_missing",
             "A change with the session cookie needs the page's token in X-CSRF-Token.",
         ),
-        AuthnError::SessionRequired => Row::new(
-            StatusCode::FORBIDDEN,
-            "session_required",
-            "Only a person who signed in may do this.",
+        AuthnError::InvalidToken => Row::new(
+            StatusCode::UNAUTHORIZED,
+            "token_invalid",
+            "The API token is wrong, has expired or was revoked.",
         ),
+        AuthnError::TokenInBrowser => Row::new(
+            StatusCode::FORBIDDEN,
+            "token_in_browser",
+            "API tokens are for programs. A page in a browser cannot use one.",
+        ),
+        AuthnError::SessionRequired => session_required(),
         AuthnError::BadTicket => Row::new(
             StatusCode::FORBIDDEN,
             "ticket_invalid",
             "The ticket was used, is too old, or is another browser's. Please open the desktop from the portal.",
         ),
         AuthnError::Store(_) => Row::database(),
+    }
+}
+
+fn session_required() -> Row {
+    Row::new(
+        StatusCode::FORBIDDEN,
+        "session_required",
+        "Only a person who signed in may do this, and no API token.",
+    )
+}
+
+fn scope_missing(scope: Scope) -> Row {
+    let text = format!("The API token was not made for this. It needs the scope `{scope}`.");
+    Row::new(StatusCode::FORBIDDEN, "scope_missing", text)
+}
+
+fn api_token(error: &ApiTokenError) -> Row {
+    let wrong = |code, detail: String| Row::new(StatusCode::BAD_REQUEST, code, detail);
+    match error {
+        ApiTokenError::Name => wrong(
+            "invalid_name",
+            format!("A token needs a name of 1 to {MAX_NAME} printable characters."),
+        ),
+        ApiTokenError::NoScope => wrong(
+            "invalid_scope",
+            "A token needs a scope: read, desktops or admin.".to_owned(),
+        ),
+        ApiTokenError::Lifetime => wrong(
+            "invalid_duration",
+            format!("A token lives between one second and {MAX_DAYS} days."),
+        ),
+        ApiTokenError::NotAdmin => Row::new(
+            StatusCode::FORBIDDEN,
+            "scope_not_allowed",
+            "Only admins may have the scope `admin`.",
+        ),
+        ApiTokenError::TooMany => Row::new(
+            StatusCode::CONFLICT,
+            "too_many_tokens",
+            format!("You have {MAX_PER_USER} tokens already. Revoke one first."),
+        ),
+        ApiTokenError::Store(_) => Row::database(),
     }
 }
 

@@ -1,6 +1,7 @@
-//! What survives a restart: users, sessions and desktops in SQLite or PostgreSQL, with one SQL text
+//! What survives a restart: users, sessions, API tokens and desktops in SQLite or PostgreSQL, with one SQL text
 //! for both. Invariants live in the schema (partial unique indexes), not in locks held by code.
 
+pub mod api_tokens;
 pub mod audit;
 mod certificates;
 pub mod containers;

@@ -15,7 +15,7 @@ const UPSERT: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9)
     ON CONFLICT (issuer, subject) DO UPDATE SET
         username = excluded.username, name = excluded.name, email = excluded.email, role = excluded.role,
-        groups = excluded.groups, last_login = excluded.last_login,
+        groups = excluded.groups, last_login = excluded.last_login, locked_at = NULL,
         version = CASE
             WHEN users.username = excluded.username AND users.role = excluded.role AND users.groups = excluded.groups
                 AND COALESCE(users.name, '') = COALESCE(excluded.name, '')
@@ -80,6 +80,36 @@ impl Database {
         Ok(User {
             id,
             identity: identity.clone(),
+        })
+    }
+
+    /// Locks a user out: their API tokens are good for nothing until their next login. Their sessions are
+    /// ended by whoever calls this.
+    pub async fn lock_user(&self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+        on_pool!(self, |pool| {
+            sqlx::query("UPDATE users SET locked_at = $1 WHERE id = $2 AND locked_at IS NULL")
+                .bind(now.millis())
+                .bind(user.to_string())
+                .execute(pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// The users with this username or id. Names come from providers and are not unique.
+    pub async fn find_users(&self, name: &str) -> Result<Vec<User>, StoreError> {
+        let sql = format!(
+            "SELECT {USER_COLUMNS} FROM users WHERE username = $1 OR id = $1 ORDER BY issuer, subject"
+        );
+        on_pool!(self, |pool| {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(name)
+                .fetch_all(pool)
+                .await?;
+            let users = rows
+                .iter()
+                .map(|row| user_from(&|column| row.try_get(column)));
+            users.collect()
         })
     }
 }

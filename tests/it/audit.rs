@@ -35,6 +35,42 @@ fn words(entries: &[Entry]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_becomes_of_a_token_and_what_it_does_is_told() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    let wish = r#"{"name": "a", "scopes": ["desktops"]}"#;
+    let token = pupil.post("/api/tokens", wish).await.json();
+    let id = token["id"].as_str().unwrap().to_owned();
+    let authorization = format!("Bearer {}", token["token"].as_str().unwrap());
+    let mut program = gateway.browser().with("authorization", &authorization);
+    program.post("/api/container/start", "").await;
+    let path = format!("/api/tokens/{id}");
+    pupil.send(hyper::Method::DELETE, &path, &[], "").await;
+    let entries = log_of(&gateway, 3).await;
+    assert_eq!(
+        words(&entries),
+        [
+            "token_created success -",
+            "start success -",
+            "token_revoked success -",
+        ]
+    );
+    for entry in [&entries[0], &entries[2]] {
+        let object = (entry.object_kind.as_deref(), entry.object_id.as_deref());
+        assert_eq!(object, (Some("token"), Some(&*id)), "{entry:?}");
+        assert_eq!(entry.actor_kind, "user");
+    }
+    let start = &entries[1];
+    assert_eq!(
+        (&*start.actor_kind, &start.subject_id),
+        ("token", &start.actor_id)
+    );
+    assert_eq!(start.details["token"], id.as_str());
+    assert!(!format!("{entries:?}").contains("dgt_"), "{entries:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_day_of_a_pupil_is_told_with_actor_address_and_request() {
     let gateway = TestGateway::start().await;
     let mut browser = gateway.browser();

@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use deskgate::config::DatabaseConfig;
 use deskgate::config::settings::SETTINGS;
+use deskgate::model::time::Timestamp;
+use deskgate::model::user::{Identity, Role, User};
+use deskgate::store::Database;
 
 use crate::support::gateway::TestGateway;
 
@@ -68,6 +72,115 @@ fn migrate_says_what_it_did() {
         "SQLite is up to date\n"
     );
     assert!(directory.path().join("data/deskgate.db").exists());
+}
+
+/// Signs people in, as the gateway would.
+fn sign_in(directory: &Path, people: &[(&str, &str)]) -> Vec<User> {
+    let path = directory.join("data/deskgate.db");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let database = Database::open(&DatabaseConfig::Sqlite(Some(path)))
+            .await
+            .unwrap();
+        let mut users = Vec::new();
+        for (issuer, name) in people {
+            let identity = Identity {
+                issuer: (*issuer).into(),
+                subject: (*name).into(),
+                username: (*name).into(),
+                name: None,
+                email: None,
+                role: Role::Student,
+                groups: Vec::new(),
+            };
+            let user = database.upsert_user(&identity, Timestamp::from_millis(1));
+            users.push(user.await.unwrap());
+        }
+        database.close().await;
+        users
+    })
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = |arguments: &[&str]| {
+        let arguments = [&["token"], arguments].concat();
+        deskgate(directory.path(), &arguments, &[])
+    };
+    let users = sign_in(
+        directory.path(),
+        &[
+            ("https://a.test", "mia"),
+            ("https://b.test", "mia"),
+            ("https://a.test", "ben"),
+        ],
+    );
+    let made = token(&[
+        "create", "--user", "ben", "--scope", "read", "--scope", "desktops", "--ttl", "30d",
+    ]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let secret = text(&made.stdout);
+    assert!(
+        secret.starts_with("dgt_") && secret.ends_with('\n') && secret.len() == 54,
+        "{secret}"
+    );
+    assert!(!text(&made.stderr).contains("dgt_"));
+    let listed = text(&token(&["list"]).stdout);
+    let row: Vec<&str> = listed
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split_whitespace()
+        .collect();
+    assert_eq!(row[1..4], ["ben", "read", "desktops"], "{listed}");
+    assert!(!listed.contains("dgt_"), "{listed}");
+
+    let ambiguous = token(&["create", "--user", "mia"]);
+    assert_eq!(ambiguous.status.code(), Some(1));
+    for (user, issuer) in [(&users[0], "https://a.test"), (&users[1], "https://b.test")] {
+        let line = format!("{} from {issuer}", user.id);
+        assert!(
+            text(&ambiguous.stderr).contains(&line),
+            "{}",
+            text(&ambiguous.stderr)
+        );
+    }
+    let id = users[1].id.to_string();
+    assert_eq!(token(&["create", "--user", &id]).status.code(), Some(0));
+    for (arguments, code, reason) in [
+        (&["create", "--user", "nobody"][..], 1, "nobody called"),
+        (
+            &["create", "--user", "ben", "--scope", "admin"],
+            1,
+            "no admin",
+        ),
+        (
+            &["create", "--user", "ben", "--scope", "all"],
+            2,
+            "is no scope",
+        ),
+        (
+            &["create", "--user", "ben", "--ttl", "soon"],
+            2,
+            "a duration",
+        ),
+        (&["create"], 2, "--user"),
+    ] {
+        let refused = token(arguments);
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}");
+        assert!(
+            text(&refused.stderr).contains(reason),
+            "{}",
+            text(&refused.stderr)
+        );
+        assert!(refused.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(token(&["revoke", row[0]]).status.code(), Some(0));
+    let again = token(&["revoke", row[0]]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stdout));
+    let left = text(&token(&["list", "--user", "ben"]).stdout);
+    assert_eq!(left.lines().count(), 1, "{left}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod smuggling_cases;
 mod store;
 mod store_sessions;
 mod templates;
+mod tokens;
 mod upstream;
 mod websocket;
 mod wire;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use deskgate::authn::api_token::ApiTokenSecret;
 use deskgate::authn::token::SessionSecret;
 use deskgate::config::{DatabaseConfig, Secret};
 use deskgate::model::desktop::{Activity, Desktop, State};
-use deskgate::model::id::{AuditId, DesktopId, SessionId, UserId};
+use deskgate::model::id::{AuditId, DesktopId, SessionId, TokenId, UserId};
+use deskgate::model::scope::Scopes;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
+use deskgate::store::api_tokens::NewToken;
 use deskgate::store::audit::{Entry, Filter};
 use deskgate::store::containers::Change;
 use deskgate::store::sessions::{Ending, NewSession};
@@ -116,6 +119,77 @@ async fn sessions(db: &Database, user: &User) -> SessionId {
     let ended = db.end_sessions(Ending::Hash(&dropped)).await.unwrap();
     assert_eq!(ended, []);
     kept_id
+}
+
+async fn tokens(db: &Database, first: &User, second: &User) {
+    let scopes = Scopes::from_words("read desktops");
+    let make = async |user: &User, name: &str, expires_at| {
+        let (id, hash) = (TokenId::random(), ApiTokenSecret::random().hash());
+        let token = NewToken {
+            id,
+            hash: &hash,
+            user: user.id,
+            name,
+            scopes: &scopes,
+            now: at(100),
+            expires_at,
+        };
+        let made = db.insert_token(token, 2).await.unwrap();
+        made.then_some((id, hash))
+    };
+    let (kept, kept_hash) = make(first, "kept", None).await.expect("made");
+    let (_, short_hash) = make(first, "short", Some(at(500))).await.expect("made");
+    assert_eq!(make(first, "third", None).await, None, "two are the limit");
+    let (foreign, foreign_hash) = make(second, "foreign", None).await.expect("made");
+    let hashes = [kept_hash.clone(), short_hash, foreign_hash];
+    let found = db.find_tokens(&hashes).await.unwrap();
+    assert_eq!(found.len(), 3);
+    let read = found
+        .iter()
+        .find(|token| token.id == kept)
+        .expect("it is there");
+    assert_eq!(
+        (&read.hash, &read.user, &*read.name),
+        (&kept_hash, first, "kept")
+    );
+    assert_eq!((&read.scopes, read.created_at), (&scopes, at(100)));
+    assert_eq!((read.expires_at, read.last_used), (None, None));
+    for time in [700, 600] {
+        db.touch_tokens(&[(kept, at(time))]).await.unwrap();
+    }
+    assert_eq!(db.list_tokens(None).await.unwrap().len(), 3);
+    assert_eq!(db.clean_tokens(at(500), true).await.unwrap(), 1);
+    assert_eq!(db.clean_tokens(at(500), false).await.unwrap(), 1);
+    let own = db.list_tokens(Some(first.id)).await.unwrap();
+    assert_eq!(
+        (own.len(), own[0].last_used),
+        (1, Some(at(700))),
+        "never backwards"
+    );
+    db.lock_user(first.id, at(800)).await.unwrap();
+    assert_eq!(
+        db.find_tokens(&hashes).await.unwrap().len(),
+        1,
+        "a locked user's are none"
+    );
+    db.upsert_user(&first.identity, at(900)).await.unwrap();
+    assert_eq!(db.find_tokens(&hashes).await.unwrap().len(), 2);
+    assert_eq!(
+        db.delete_token(foreign, Some(first.id)).await.unwrap(),
+        None
+    );
+    let deleted = db.delete_token(kept, Some(first.id)).await.unwrap();
+    assert_eq!(deleted, Some((kept_hash, first.id)));
+    assert!(db.delete_token(foreign, None).await.unwrap().is_some());
+    assert_eq!(
+        db.find_users(&first.identity.username).await.unwrap().len(),
+        1
+    );
+    assert_eq!(
+        db.find_users(&second.id.to_string()).await.unwrap(),
+        [second.clone()]
+    );
+    assert!(db.find_users("nobody").await.unwrap().is_empty());
 }
 
 async fn desktops(db: &Database, first: &User, second: &User, session: SessionId) {
@@ -435,6 +509,7 @@ async fn story(config: DatabaseConfig) {
     let (first, second) = users(&db).await;
     let session = sessions(&db, &first).await;
     desktops(&db, &first, &second, session).await;
+    tokens(&db, &first, &second).await;
     audit(&db, &first, &second).await;
     assert!(db.list_desktops(UserId::random()).await.unwrap().is_empty());
     db.close().await;

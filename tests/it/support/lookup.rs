@@ -79,6 +79,7 @@ impl Lookup {
             database: database.clone(),
             clock: clock.clone(),
             sessions: core.sessions,
+            tokens: core.tokens,
             oidc: Oidc::new(config.oidc, clock.clone()).expect("roots"),
             cookies: Cookies::new(&key),
             origin: OriginGuard::new(config.server.public_url, None, &key),
