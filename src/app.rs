@@ -27,7 +27,7 @@ use crate::desktop::{self, Desktops, activity};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
-
+use crate::gateway::limits::Limits as RateLimits;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
@@ -218,11 +218,13 @@ impl App {
             sessions,
             tokens,
             tickets: Tickets::new(&config.secret_key, clock.clone()),
-            oidc: Oidc::new(config.oidc, clock)?,
+            oidc: Oidc::new(config.oidc, clock.clone())?,
             cookies: Cookies::new(&config.secret_key),
             origin,
         });
+        let limits = RateLimits::new(server.login_rate, clock, (audit.clone(), metrics.clone()));
         let gateway = Gateway {
+            limits,
             authenticator: Arc::new(authenticator),
             desktops,
             proxy,

@@ -42,6 +42,8 @@ pub mod request;
 
 pub mod telemetry;
 
+pub mod rate;
+
 pub mod tasks;
 
 pub mod stream;

@@ -21,6 +21,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::cidr::Cidr;
+use crate::model::rate::Rate;
 use crate::model::template::Template;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
@@ -75,6 +76,8 @@ pub struct ServerConfig {
     pub max_streams_per_desktop: u32,
     /// Requests under way at the same time, open WebSockets not among them.
     pub max_requests: u32,
+    /// Logins from one address, each step of them.
+    pub login_rate: Rate,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
     /// Where `/metrics` is, if anywhere.
@@ -203,6 +206,8 @@ pub struct DesktopConfig {
     pub max_total: u32,
     /// Live desktops of one user.
     pub max_per_user: u32,
+    /// Starts of one user that make a desktop.
+    pub start_rate: Rate,
     /// Starts that the engine works on at the same time.
     pub parallel_starts: u32,
     /// Starts that wait for their turn.

@@ -1,9 +1,12 @@
-//! How single values are written: durations, sizes, port ranges, lists.
+//! How single values are written: durations, rates, sizes, port ranges, lists.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use url::Url;
+
+use crate::model::rate::Rate;
 
 /// `90s`, `15m`, `6h`, `7d`; whole numbers only.
 #[must_use]
@@ -18,6 +21,17 @@ pub fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// `10/1m`: ten times in a minute; `10/m` is the same. At most a million times, at most a day.
+#[must_use]
+pub fn rate(text: &str) -> Option<Rate> {
+    let (count, period) = text.split_once('/')?;
+    let count = u32::try_from(whole(count)?).ok()?;
+    let period = duration(period).or_else(|| duration(&format!("1{period}")))?;
+    let fits = count <= 1_000_000 && (1..=86_400).contains(&period.as_secs());
+    let count = NonZeroU32::new(count)?;
+    fits.then(|| Rate::new(count, period))
 }
 
 /// Bytes with an optional unit `k`, `m` or `g` (powers of 1024), as the docker client writes them.
@@ -91,6 +105,30 @@ mod tests {
             "9ü",
         ] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        let pause = |text| rate(text).map(|rate| (rate.count().get(), rate.pause()));
+        assert_eq!(pause("10/1m"), Some((10, Duration::from_secs(6))));
+        assert_eq!(pause("10/m"), pause("10/1m"));
+        assert_eq!(pause("600/5m"), Some((600, Duration::from_millis(500))));
+        for wrong in [
+            "",
+            "10",
+            "10/",
+            "/1m",
+            "0/1m",
+            "10/0s",
+            "-1/1m",
+            "1.5/1m",
+            "10/1",
+            "10 / 1m",
+            "10/2d",
+            "2000000/1s",
+        ] {
+            assert_eq!(rate(wrong), None, "{wrong}");
         }
     }
 

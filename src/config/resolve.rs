@@ -6,6 +6,7 @@ mod identity;
 mod server;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::mistake::{ConfigError, Mistake};
 use super::raw::Raw;
 use super::settings::{WITHOUT_EFFECT, find};
 use super::{Config, DatabaseConfig, LogConfig, ServerConfig, parse};
+use crate::model::rate::Rate;
 
 impl Config {
     /// Everything `serve` needs, or all that is wrong.
@@ -130,6 +132,12 @@ impl Reader {
         self.parsed(key, "a duration such as 90s, 15m or 6h", |text| {
             parse::duration(text).filter(|span| !span.is_zero())
         })
+    }
+
+    fn rate(&mut self, key: &str) -> Rate {
+        let expected = "a rate such as 600/5m, at most 1000000 times in at most 1d";
+        self.parsed(key, expected, parse::rate)
+            .unwrap_or(Rate::new(NonZeroU32::MIN, Duration::from_secs(1)))
     }
 
     fn on_off(&mut self, key: &str) -> bool {

@@ -288,8 +288,16 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "Memory of this machine below which nothing is started, or off; unset: 512m with a unix:// engine",
     ),
-    plain("START_RATE", Some("20/m"), "Starts of one user"),
-    plain("LOGIN_RATE", Some("60/m"), "Logins from one address"),
+    plain(
+        "START_RATE",
+        Some("20/1m"),
+        "New desktops of one user, times/period",
+    ),
+    plain(
+        "LOGIN_RATE",
+        Some("600/5m"),
+        "Logins from one address, times/period; a school may share one",
+    ),
     plain(
         "AUDIT_RETENTION",
         Some("180d"),
@@ -300,12 +308,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that are read and checked by a later version; setting one is said in the log.
-pub const WITHOUT_EFFECT: &[&str] = &[
-    "TEACHER_GROUPS",
-    "IDENTITY_RECHECK",
-    "START_RATE",
-    "LOGIN_RATE",
-];
+pub const WITHOUT_EFFECT: &[&str] = &["TEACHER_GROUPS", "IDENTITY_RECHECK"];
 
 /// The setting with this upper-case key.
 #[must_use]

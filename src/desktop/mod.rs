@@ -7,6 +7,7 @@ pub mod directory;
 mod launch;
 mod memory;
 mod nap;
+mod pace;
 pub mod password;
 mod ports;
 mod queue;
@@ -36,12 +37,14 @@ use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::model::template::{Template, TlsVerify};
 use crate::model::user::User;
+use crate::rate::TooOften;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use ages::Ages;
 use directory::{Directory, Entry};
 pub use nap::Caller;
+use pace::Pace;
 use password::Passwords;
 pub use queue::QueuePlace;
 use queue::StartQueue;
@@ -69,6 +72,9 @@ pub enum DesktopError {
     /// There are as many as allowed.
     #[error("there are {0} desktops already")]
     TotalQuota(u32),
+    /// The user makes desktops faster than they may.
+    #[error(transparent)]
+    StartRate(TooOften),
     /// Every port of the range is taken.
     #[error("no port of the range is free")]
     NoPort,
@@ -128,6 +134,7 @@ struct Inner {
     directory: Directory,
     dialer: Dialer,
     queue: StartQueue,
+    pace: Pace,
     changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
@@ -180,6 +187,7 @@ impl Desktops {
                 directory: Directory::default(),
                 dialer: Dialer::new(),
                 queue: StartQueue::new(parts.config.parallel_starts),
+                pace: Pace::new(parts.config.start_rate, parts.clock.clone()),
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
                 ages: Mutex::default(),

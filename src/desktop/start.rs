@@ -4,11 +4,12 @@
 use super::{Change, DesktopError, Desktops, memory, ports};
 use crate::config::Reach;
 use crate::engine::spec::{container_name, reach_of};
-use crate::model::audit::{Action, Actor, Event};
+use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::model::template::Template;
 use crate::model::user::User;
+use crate::rate::TooOften;
 use crate::store::StoreError;
 use crate::store::starts::{Limits, Recorded};
 
@@ -20,7 +21,7 @@ impl Desktops {
     /// live one. The flag says whether it is new. The desktop comes up in the background.
     ///
     /// # Errors
-    /// The template is unknown or not for this user, a quota is used up, the last desktop is still stopping,
+    /// The template is unknown or not for this user, a quota or rate is used up, the last desktop is still stopping,
     /// no port is free, or engine or database do not answer. In none of these cases is a row left behind.
     pub async fn start(
         &self,
@@ -44,6 +45,12 @@ impl Desktops {
         // A start that cannot succeed is refused before it leaves a row behind.
         self.inner.parts.engine.ping().await?;
         self.check_free_memory(template).await?;
+        let turn = self.inner.pace.turn(user.id).await;
+        if let Some(live) = self.live(user, template).await? {
+            return Ok((live, false));
+        }
+        turn.count()
+            .map_err(|refused| self.too_many(user, by, refused))?;
         let Some(desktop) = self.record(user, by, template).await? else {
             let live = self.live(user, template).await?;
             return live
@@ -58,6 +65,16 @@ impl Desktops {
         self.announce(Change::To(desktop.clone()));
         self.spawn_launch(desktop.clone());
         Ok((desktop, true))
+    }
+
+    /// Notes that a user makes desktops faster than they may.
+    fn too_many(&self, user: &User, by: &Actor, refused: TooOften) -> DesktopError {
+        self.inner.parts.metrics.rate_limited("start");
+        if self.inner.pace.is_news(user.id) {
+            let event = Event::new(Action::RateLimited, by).outcome(Outcome::Refused, "start");
+            self.inner.parts.audit.record(event.subject(user.id));
+        }
+        DesktopError::StartRate(refused)
     }
 
     /// Refuses a start that this machine has no memory for. What others use is not in our books, so the

@@ -6,6 +6,7 @@ use hyper::header::{HeaderValue, SET_COOKIE};
 use serde_json::{Value, json};
 
 use super::Gateway;
+use super::limits::LoginStep;
 use crate::authn::cookies::Cookies;
 use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::CSRF_HEADER;
@@ -54,6 +55,7 @@ impl Gateway {
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => {}
             Err(error) => return Err(error.into()),
         }
+        self.limits.login(LoginStep::Begin, context)?;
         let begun = self.authenticator.begin_login(&return_to).await;
         let begun = begun.map_err(HttpError::from);
         let (url, cookie) = begun.inspect_err(|error| self.note_failed_login(context, error))?;
@@ -68,6 +70,7 @@ impl Gateway {
         context: &RequestContext,
         request: &Request,
     ) -> Result<Response, HttpError> {
+        self.limits.login(LoginStep::Finish, context)?;
         let query = request.uri().query().unwrap_or_default();
         let welcome = self
             .authenticator
@@ -112,8 +115,13 @@ impl Gateway {
     }
 
     /// `GET /session`
-    pub(super) async fn session(&self, request: &Request) -> Result<Response, HttpError> {
-        let who = self.authenticator.authenticate(request.headers()).await?;
+    pub(super) async fn session(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
+        let who = self.authenticator.authenticate(request.headers()).await;
+        let who = who.map_err(|error| self.limits.refused(context, error.into()))?;
         let user = who.user();
         let mut value = json!({
             "authenticated": true,

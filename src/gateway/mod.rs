@@ -5,6 +5,7 @@ mod access_log;
 mod auth;
 mod desktops;
 mod extended_connect;
+pub mod limits;
 mod pages;
 pub mod route;
 
@@ -30,6 +31,7 @@ use crate::respond::{problem, redirect, security};
 use crate::store::Database;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use limits::Limits;
 use route::Route;
 
 /// What the gateway is made of.
@@ -51,6 +53,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Who did what.
     pub audit: Audit,
+    /// What one address may do how often.
+    pub limits: Limits,
     /// What a logout does to desktops.
     pub on_logout: OnLogout,
     /// Balancers whose word on the client's address is taken.
@@ -153,7 +157,8 @@ impl Gateway {
                 ))
             }
             Route::Api => {
-                let who = self.authenticated(side, &request).await?;
+                let who = self.authenticated(side, &request).await;
+                let who = who.map_err(|error| self.limits.refused(context, error))?;
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
                 scopes::authorize_call(&who.principal, request.method(), request.uri().path())?;
@@ -162,7 +167,7 @@ impl Gateway {
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
             Route::Authorize => self.authorize(context, &request).await,
-            Route::Session => self.session(&request).await,
+            Route::Session => self.session(context, &request).await,
             Route::Logout => self.logout(context, request).await,
             Route::Asset(name) => pages::asset(name, &request),
             Route::Live => Ok(pages::live()),
@@ -206,7 +211,7 @@ impl Gateway {
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
         if !(not_signed_in && pages::is_visit(context, request)) {
-            return Err(error);
+            return Err(self.limits.refused(context, error));
         }
         let back = request
             .uri()

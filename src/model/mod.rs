@@ -6,6 +6,7 @@ pub mod desktop;
 pub mod id;
 pub mod mount;
 pub mod preset;
+pub mod rate;
 pub mod reason;
 pub mod scope;
 pub mod template;

@@ -1,6 +1,6 @@
 //! Who the client is when requests come through proxies, and how that is told to the desktop behind us.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::model::cidr::Cidr;
 
@@ -114,6 +114,16 @@ fn value(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// What counts as one client: an IPv4 address, mapped or not, or the /64 of an IPv6 address, which is the least
+/// that a network gets and whose addresses one host can take at will (RFC 4291, section 2.5.1; RFC 8981).
+#[must_use]
+pub fn client_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::engine::EngineError;
 use crate::model::scope::{Scope, UnknownScope};
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
+use crate::rate::TooOften;
 use crate::store::StoreError;
 use crate::stream::guard::Refusal;
 
@@ -49,6 +50,8 @@ pub enum HttpError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     #[error("nothing is here")]
     NotFound,
     #[error("the method is not {0}")]
@@ -162,6 +165,7 @@ impl HttpError {
             Self::Proxy(error) => proxy(error),
             Self::Login(error) => login(error),
             Self::Store(_) => Row::database(),
+            Self::TooOften(refused) => too_often(refused),
             Self::Engine(error) => engine(error),
             Self::Method(allowed) => Row::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -275,6 +279,12 @@ fn authn(error: &AuthnError) -> Row {
     }
 }
 
+fn too_often(refused: &TooOften) -> Row {
+    let seconds = refused.seconds();
+    let text = format!("That was too often. Please try again in {seconds} s.");
+    Row::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text).retry(seconds)
+}
+
 fn session_required() -> Row {
     Row::new(
         StatusCode::FORBIDDEN,
@@ -341,6 +351,7 @@ fn desktop(error: &DesktopError) -> Row {
             format!("You may have {count} at a time and have them already. Stop one first."),
         )
         .retry(60),
+        DesktopError::StartRate(refused) => too_often(refused),
         DesktopError::TotalQuota(_) | DesktopError::NoPort => Row::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "capacity_exhausted",

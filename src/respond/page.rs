@@ -81,7 +81,7 @@ impl ErrorPage<'_> {
 /// A heading and an advice.
 type Words = (&'static str, &'static str);
 
-/// German and English words for a sign-in that did not succeed.
+/// German and English words for a sign-in, or something else, that did not succeed and has a code that says why.
 fn sign_in_words(code: &str) -> Option<(Words, Words)> {
     Some(match code {
         "ticket_invalid" => (
@@ -92,6 +92,16 @@ fn sign_in_words(code: &str) -> Option<(Words, Words)> {
             (
                 "This way to the desktop is no longer good",
                 "It is good once, in the browser that got it. Open the desktop from the overview.",
+            ),
+        ),
+        "rate_limited" => (
+            (
+                "Das ging gerade zu schnell",
+                "Von hier kamen in kurzer Zeit zu viele Versuche. Warte einen Moment und versuch es dann noch einmal.",
+            ),
+            (
+                "That was too fast",
+                "Too many attempts came from here in a short time. Wait a moment, then try again.",
             ),
         ),
         "login_failed" => (

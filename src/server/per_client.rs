@@ -1,8 +1,10 @@
 //! How many connections one client address has open, so that no single client takes all of them.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::request::client_addr::client_of;
 
 /// Counts the connections of each client. Clones share the counts. There is an entry only for a client with
 /// an open connection, so that memory is bounded by the connections.
@@ -32,8 +34,7 @@ impl PerClient {
 
     /// A place for one more connection of `ip`, or `None` when it has all that it may have.
     ///
-    /// IPv6 is counted by /64, which is the least that a network gets and whose addresses one host can take
-    /// at will (RFC 4291, section 2.5.1; RFC 8981).
+    /// IPv6 is counted by /64.
     #[must_use]
     pub fn admit(&self, ip: IpAddr) -> Option<Slot> {
         let client = client_of(ip);
@@ -63,14 +64,6 @@ impl Drop for Slot {
                 counts.remove(&self.client);
             }
         }
-    }
-}
-
-/// What counts as one client: an IPv4 address, mapped or not, or the /64 of an IPv6 address.
-fn client_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -39,6 +39,11 @@ struct CauseLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabel {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabel {
     direction: &'static str,
 }
@@ -53,6 +58,7 @@ pub struct Metrics {
     in_flight: InFlight,
     requests_refused: Counter,
     logins: Family<OutcomeLabel, Counter>,
+    rate_limited: Family<WhatLabel, Counter>,
     starts: Family<OutcomeLabel, Counter>,
     start_seconds: Histogram,
     pauses: Counter,
@@ -75,6 +81,7 @@ impl Default for Metrics {
             in_flight: InFlight::default(),
             requests_refused: Counter::default(),
             logins: Family::default(),
+            rate_limited: Family::default(),
             starts: Family::default(),
             start_seconds: Histogram::new(START_BUCKETS),
             pauses: Counter::default(),
@@ -97,6 +104,8 @@ impl Default for Metrics {
             metrics.requests_refused.clone(),
         );
         registry.register("logins", "Logins finished", logins.clone());
+        let limited = metrics.rate_limited.clone();
+        registry.register("rate_limited", "Refused because it was too often", limited);
         registry.register("desktop_starts", "Starts of desktops ended", starts.clone());
         registry.register_with_unit(
             "desktop_start_duration",
@@ -162,6 +171,11 @@ impl Metrics {
     pub fn login(&self, succeeded: bool) {
         let outcome = if succeeded { "success" } else { "failure" };
         self.logins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// This was refused because it was too often.
+    pub fn rate_limited(&self, what: &'static str) {
+        self.rate_limited.get_or_create(&WhatLabel { what }).inc();
     }
 
     /// A start ended in a running desktop.
@@ -285,6 +299,7 @@ mod tests {
         assert!(!metrics.in_flight().begin(1));
         metrics.request_refused();
         metrics.login(false);
+        metrics.rate_limited("login");
         metrics.started(Duration::from_millis(700));
         metrics.paused();
         metrics.woken(Duration::from_millis(7), true);
@@ -295,6 +310,7 @@ mod tests {
             "deskgate_requests_total{route=\"api\",status=\"200\"} 1",
             "deskgate_requests_in_flight 1",
             "deskgate_requests_refused_total 1",
+            "deskgate_rate_limited_total{what=\"login\"} 1",
             "deskgate_logins_total{outcome=\"failure\"} 1",
             "deskgate_desktop_start_duration_seconds_bucket{le=\"1.0\"} 1",
             "deskgate_desktop_pauses_total 1",

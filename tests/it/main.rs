@@ -25,6 +25,7 @@ mod nap;
 mod provider_faults;
 mod providers;
 mod proxy;
+mod rates;
 mod rush;
 mod second_origin;
 mod sessions;

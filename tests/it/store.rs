@@ -187,7 +187,7 @@ async fn tokens(db: &Database, first: &User, second: &User) {
     );
     assert_eq!(
         db.find_users(&second.id.to_string()).await.unwrap(),
-        [second.clone()]
+        std::slice::from_ref(second)
     );
     assert!(db.find_users("nobody").await.unwrap().is_empty());
 }

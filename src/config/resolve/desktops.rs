@@ -59,6 +59,7 @@ impl Reader {
             reach: reach.unwrap_or(Reach::Port),
             max_total: self.count("MAX_DESKTOPS"),
             max_per_user: self.count("MAX_DESKTOPS_PER_USER"),
+            start_rate: self.rate("START_RATE"),
             parallel_starts: self.count("PARALLEL_STARTS"),
             max_queued: self.count("MAX_QUEUED_STARTS"),
             max_memory: self.parsed("MAX_DESKTOP_MEMORY", "a size such as 48g", parse::byte_size),

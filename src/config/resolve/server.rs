@@ -49,6 +49,7 @@ impl Reader {
             max_connections_per_client: self.count("MAX_CONNECTIONS_PER_CLIENT"),
             max_streams_per_desktop: self.count("MAX_STREAMS_PER_DESKTOP"),
             max_requests: self.count("MAX_REQUESTS"),
+            login_rate: self.rate("LOGIN_RATE"),
             public_url: public_url.unwrap_or_else(placeholder_url),
             desktop_origin,
             listen: self

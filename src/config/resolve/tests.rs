@@ -44,6 +44,8 @@ fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
         ("SESSION_TTL", "soon"),
         ("DATABASE_URL", "mysql://root:hunter3@db"),
         ("LOG_FORMAT", "xml"),
+        ("LOGIN_RATE", "many"),
+        ("START_RATE", "0/1m"),
     ])
     .expect_err("refused");
     let keys: Vec<&str> = error.0.iter().map(|mistake| mistake.key.as_str()).collect();
@@ -57,6 +59,8 @@ fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
         "OAUTH_ISSUER",
         "OAUTH_CLIENT_ID",
         "LOG_FORMAT",
+        "LOGIN_RATE",
+        "START_RATE",
     ] {
         assert!(keys.contains(&key), "{key} is missing in {error}");
     }
