@@ -18,6 +18,7 @@ use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
 use crate::authn::origin::OriginGuard;
 use crate::authn::session::Sessions;
+use crate::authn::sign_out::SignOut;
 use crate::authn::ticket::Tickets;
 use crate::authn::{self, Authenticator};
 use crate::clock::Clock;
@@ -82,7 +83,7 @@ pub struct Core {
     /// The life of desktops.
     pub desktops: Desktops,
     /// Who is logged in.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What programs may do in somebody's name.
     pub tokens: ApiTokens,
     /// Background work.
@@ -125,7 +126,7 @@ impl Core {
             audit: audit.clone(),
         });
         let tokens = ApiTokens::new(database.clone(), clock.clone(), audit.clone());
-        let sessions = Sessions::new(database.clone(), clock, config.sessions);
+        let sessions = Arc::new(Sessions::new(database.clone(), clock, config.sessions));
         Ok(Self {
             database,
             desktops,
@@ -195,8 +196,15 @@ impl App {
             max_streams: server.max_streams_per_desktop,
         };
         let proxy = Proxy::new(parts, origin.desktops().as_str());
+        let sign_out = SignOut {
+            sessions: sessions.clone(),
+            desktops: desktops.clone(),
+            audit: audit.clone(),
+            tasks: tasks.clone(),
+            on_logout: config.sessions.on_logout,
+        };
         let portal = origin.portal().as_str();
-        let api = Api::new(desktops.clone(), tokens.clone(), tasks.clone(), portal);
+        let api = Api::new(sign_out.clone(), tokens.clone(), tasks.clone(), portal);
         check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
         let (listener, redirect) = listeners(&server)?;
@@ -233,7 +241,7 @@ impl App {
             tasks,
             metrics,
             audit,
-            on_logout: config.sessions.on_logout,
+            sign_out,
             trusted,
         };
         Ok(Self {

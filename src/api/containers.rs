@@ -33,7 +33,7 @@ fn url(state: &ApiState, desktop: &Desktop) -> String {
     format!("{}/desktop/{}/", state.origin, desktop.id)
 }
 
-fn answer(status: StatusCode, value: serde_json::Value) -> Response {
+pub(super) fn answer(status: StatusCode, value: serde_json::Value) -> Response {
     (status, [(CACHE_CONTROL, "no-store")], Json(value)).into_response()
 }
 

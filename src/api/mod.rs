@@ -4,6 +4,7 @@
 mod containers;
 mod events;
 mod extract;
+mod sessions;
 mod tokens;
 mod view;
 
@@ -17,6 +18,7 @@ use tower_service::Service;
 
 use crate::authn::Authenticated;
 use crate::authn::api_tokens::ApiTokens;
+use crate::authn::sign_out::SignOut;
 use crate::desktop::Desktops;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
@@ -28,6 +30,7 @@ use crate::tasks::Tasks;
 struct ApiState {
     desktops: Desktops,
     tokens: ApiTokens,
+    sign_out: SignOut,
     tasks: Tasks,
     /// Our origin, for the addresses in answers.
     origin: Arc<str>,
@@ -40,11 +43,12 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API for these desktops and tokens.
+    /// The API for these sessions, the desktops that they start, and tokens.
     #[must_use]
-    pub fn new(desktops: Desktops, tokens: ApiTokens, tasks: Tasks, origin: &str) -> Self {
+    pub fn new(sign_out: SignOut, tokens: ApiTokens, tasks: Tasks, origin: &str) -> Self {
         let state = ApiState {
-            desktops,
+            desktops: sign_out.desktops.clone(),
+            sign_out,
             tokens,
             tasks,
             origin: origin.into(),
@@ -66,6 +70,16 @@ impl Api {
             .route(
                 "/api/tokens/{id}",
                 delete(tokens::revoke).fallback(only("DELETE")),
+            )
+            .route(
+                "/api/sessions",
+                get(sessions::list)
+                    .delete(sessions::end_all)
+                    .fallback(only("GET, HEAD, DELETE")),
+            )
+            .route(
+                "/api/sessions/{id}",
+                delete(sessions::end).fallback(only("DELETE")),
             )
             .method_not_allowed_fallback(wrong_method)
             .fallback(|| async { ApiError(HttpError::NotFound) })

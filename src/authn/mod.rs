@@ -12,22 +12,26 @@ pub mod origin;
 pub mod principal;
 pub mod seal;
 pub mod session;
+pub mod sign_out;
 pub mod ticket;
 pub mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use url::Url;
 
 use crate::clock::Clock;
 use crate::model::audit::Actor;
+use crate::model::device;
 use crate::model::id::SessionId;
 use crate::model::time::Timestamp;
 use crate::model::user::{Role, User};
 use crate::request::RequestContext;
+use crate::store::sessions::EndedSession;
 use crate::store::{Database, StoreError};
 use api_token::ApiTokenSecret;
 use api_tokens::ApiTokens;
@@ -102,6 +106,13 @@ impl Authenticated {
         self.principal.actor().at(context.client, context.id)
     }
 
+    /// Notes where the request comes from.
+    pub fn seen_from(&self, address: IpAddr) {
+        if let Some(session) = self.principal.session() {
+            session.seen_from(address);
+        }
+    }
+
     /// The session, for what only a person who signed in may do.
     pub fn session(&self) -> Result<&Arc<Session>, AuthnError> {
         self.principal.session().ok_or(AuthnError::SessionRequired)
@@ -113,7 +124,7 @@ impl Authenticated {
 pub struct Authenticator {
     database: Database,
     clock: Arc<dyn Clock>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     tokens: ApiTokens,
     oidc: Oidc,
     cookies: Cookies,
@@ -129,7 +140,7 @@ pub struct Parts {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Sessions.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// API tokens.
     pub tokens: ApiTokens,
     /// The provider.
@@ -147,6 +158,8 @@ pub struct Parts {
 pub struct Welcome {
     /// The new session's secret.
     pub secret: SessionSecret,
+    /// The browser's session until now.
+    pub replaced: Option<EndedSession>,
     /// Where to go; a local path.
     pub return_to: String,
     /// Public handle of the new session.
@@ -302,11 +315,12 @@ impl Authenticator {
         Ok((url, self.cookies.set_login(&pending)))
     }
 
-    /// Ends a login with what the provider sent back in `query`.
+    /// Ends a login with what the provider sent back in `query`, through a browser at `client`.
     pub async fn finish_login(
         &self,
         query: &str,
         headers: &HeaderMap,
+        client: IpAddr,
     ) -> Result<Welcome, FinishError> {
         let answer = Callback::parse(query);
         let pending = self.pending(headers, answer.state.as_deref())?;
@@ -321,20 +335,25 @@ impl Authenticator {
             .await?;
         // A login always makes a new session; the old one ends, so that none can be fixed beforehand.
         let old = Cookies::session(headers).map(|secret| secret.hash());
+        let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
         let login = Login {
             id_token: Some(&logged_in.id_token),
+            device: &device::from_user_agent(&String::from_utf8_lossy(agent.unwrap_or_default())),
+            address: Some(client),
             replaces: old.as_ref(),
-            ..Login::default()
+            provider_sid: logged_in.sid.as_deref(),
         };
         let secret = self.sessions.create(&user, login).await?;
-        if let Some(old) = &old {
-            self.sessions.end(old).await?;
-        }
+        let replaced = match &old {
+            Some(old) => self.sessions.end(old).await?,
+            None => None,
+        };
         let session = self.sessions.find(&secret).await?;
         tracing::info!(user = %user.id, role = user.identity.role.as_str(), "logged in");
         Ok(Welcome {
             secret,
             session: session.map(|session| session.id),
+            replaced,
             return_to: pending.return_to,
             former_role: known
                 .map(|known| known.identity.role)
@@ -360,12 +379,14 @@ impl Authenticator {
         }
     }
 
-    /// Ends a session here; returns where the provider ends its own, if it can.
-    pub async fn log_out(&self, session: &Session) -> Result<Option<Url>, StoreError> {
+    /// Ends a session here; returns where the provider ends its own, if it can, and what was ended.
+    pub async fn log_out(
+        &self,
+        session: &Session,
+    ) -> Result<(Option<Url>, Option<EndedSession>), StoreError> {
         let ended = self.sessions.end(&session.hash).await?;
-        tracing::info!(user = %session.user.id, session = %session.id, "logged out");
-        let id_token = ended.and_then(|ended| ended.id_token);
-        Ok(self.oidc.logout_url(id_token.as_deref()).await)
+        let id_token = ended.as_ref().and_then(|ended| ended.id_token.as_deref());
+        Ok((self.oidc.logout_url(id_token).await, ended))
     }
 }
 

@@ -63,6 +63,10 @@ pub async fn authorize_desktop(
     };
     let user = principal.user();
     if !policy::allows(user.identity.role, by_id(user, owner), Action::Use) {
+        if matches!(found, Found::Up(_)) {
+            // One that does not exist is looked for in the database too. This takes as long as that.
+            desktops.get(id).await?;
+        }
         return Err(AuthzError::NotFound);
     }
     Ok(match found {

@@ -13,9 +13,7 @@ use crate::authn::origin::CSRF_HEADER;
 use crate::authn::principal::Principal;
 use crate::authn::session::Session;
 use crate::authn::{Authenticated, AuthnError, Welcome};
-use crate::config::OnLogout;
 use crate::model::audit::{Action, Actor, Event, Object, Outcome};
-use crate::model::reason::Reason;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{json as json_answer, redirect};
@@ -74,7 +72,7 @@ impl Gateway {
         let query = request.uri().query().unwrap_or_default();
         let welcome = self
             .authenticator
-            .finish_login(query, request.headers())
+            .finish_login(query, request.headers(), context.client)
             .await;
         self.metrics.login(welcome.is_ok());
         let welcome = welcome.map_err(HttpError::from);
@@ -100,6 +98,8 @@ impl Gateway {
         let mut login = event(Action::Login).detail("role", role);
         login.object = welcome.session.map(Object::Session);
         self.audit.record(login);
+        let replaced = welcome.replaced.as_slice();
+        self.sign_out.follow(replaced, Action::SessionEnded, &actor);
         if let Some(former) = welcome.former_role {
             let change = event(Action::RoleChanged).detail("from", former.as_str());
             self.audit.record(change.detail("to", role));
@@ -169,11 +169,10 @@ impl Gateway {
             Ok(who) => {
                 let session = who.session()?;
                 self.check_logout(&who, request).await?;
+                let (provider, ended) = self.authenticator.log_out(session).await?;
                 let actor = who.actor(context);
-                self.end_desktops(session, &actor).await;
-                let provider = self.authenticator.log_out(session).await?;
-                let event = Event::new(Action::Logout, &actor).subject(session.user.id);
-                self.audit.record(event.object(Object::Session(session.id)));
+                self.sign_out
+                    .follow(ended.as_slice(), Action::Logout, &actor);
                 provider
             }
             Err(AuthnError::NoSession | AuthnError::InvalidSession) => None,
@@ -203,35 +202,5 @@ impl Gateway {
         Ok(self
             .authenticator
             .check_csrf(who, &head.method, &head.headers)?)
-    }
-
-    /// Does what `DESKTOP_ON_LOGOUT` says to the desktops that this session started.
-    async fn end_desktops(&self, session: &Session, by: &Actor) {
-        if self.on_logout == OnLogout::Keep {
-            return;
-        }
-        let desktops = match self.desktops.list(&session.user).await {
-            Ok(desktops) => desktops,
-            Err(error) => {
-                tracing::warn!(session = %session.id, error = %ErrorChain(&error), "desktops of a logout are unknown");
-                return;
-            }
-        };
-        for desktop in desktops
-            .into_iter()
-            .filter(|desktop| desktop.session_id == Some(session.id))
-        {
-            let (desktops, on_logout, by) = (self.desktops.clone(), self.on_logout, by.clone());
-            self.tasks.spawn("logout", async move {
-                let (id, why) = (desktop.id, Reason::Logout);
-                let done = match on_logout {
-                    OnLogout::Remove => desktops.remove(id, &by, why).await,
-                    OnLogout::Stop | OnLogout::Keep => desktops.stop(id, &by, why).await,
-                };
-                if let Err(error) = done {
-                    tracing::warn!(desktop = %desktop.id, error = %ErrorChain(&error), "a logout left a desktop");
-                }
-            });
-        }
     }
 }

@@ -68,7 +68,7 @@ impl Gateway {
         (id, rest): (DesktopId, &str),
         request: Request,
     ) -> Result<Response, HttpError> {
-        let who = match self.authenticated(side, &request).await {
+        let who = match self.authenticated(context, side, &request).await {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, side, &request, error),
         };
@@ -165,7 +165,7 @@ impl Gateway {
         browser: &BrowserId,
         request: &Request,
     ) -> Result<Response, HttpError> {
-        let who = match self.authenticated(Side::Portal, request).await {
+        let who = match self.authenticated(context, Side::Portal, request).await {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, Side::Portal, request, error),
         };

@@ -19,9 +19,9 @@ use crate::api::Api;
 use crate::audit::Audit;
 use crate::authn::cookies::Cookies;
 use crate::authn::origin::Side;
+use crate::authn::sign_out::SignOut;
 use crate::authn::{Authenticated, Authenticator, AuthnError};
 use crate::authz::scopes;
-use crate::config::OnLogout;
 use crate::desktop::Desktops;
 use crate::proxy::Proxy;
 use crate::request::client_addr::TrustedProxies;
@@ -55,8 +55,8 @@ pub struct Gateway {
     pub audit: Audit,
     /// What one address may do how often.
     pub limits: Limits,
-    /// What a logout does to desktops.
-    pub on_logout: OnLogout,
+    /// What follows from the end of sessions.
+    pub sign_out: SignOut,
     /// Balancers whose word on the client's address is taken.
     pub trusted: TrustedProxies,
 }
@@ -157,7 +157,7 @@ impl Gateway {
                 ))
             }
             Route::Api => {
-                let who = self.authenticated(side, &request).await;
+                let who = self.authenticated(context, side, &request).await;
                 let who = who.map_err(|error| self.limits.refused(context, error))?;
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
@@ -166,6 +166,7 @@ impl Gateway {
             }
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
+            Route::Account => self.account(context, &request).await,
             Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(context, &request).await,
             Route::Logout => self.logout(context, request).await,
@@ -185,6 +186,7 @@ impl Gateway {
     /// with one from anywhere.
     async fn authenticated(
         &self,
+        context: &RequestContext,
         side: Side,
         request: &Request,
     ) -> Result<Authenticated, HttpError> {
@@ -194,6 +196,7 @@ impl Gateway {
         if upgrade && !self.authenticator.origin().of(side).is_named_in(headers) {
             return Err(HttpError::ForeignOrigin);
         }
+        who.seen_from(context.client);
         Ok(who)
     }
 

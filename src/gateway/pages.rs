@@ -11,12 +11,13 @@ use super::Gateway;
 use super::auth::query_value;
 use crate::authn::AuthnError;
 use crate::authn::oidc::SIGNED_OUT;
+use crate::authn::origin::Side;
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
 use crate::model::template::{Template, fill};
 use crate::model::user::User;
-use crate::portal::{self, Card, CardDesktop, Home, SignIn, Waiting};
+use crate::portal::{self, Account, Card, CardDesktop, Device, Home, SignIn, Waiting};
 use crate::request::lang::Lang;
 use crate::request::{Request, RequestContext, Response, body};
 use crate::respond::error::HttpError;
@@ -146,6 +147,7 @@ impl Gateway {
             }
             Err(error) => return Err(error.into()),
         };
+        who.seen_from(context.client);
         let (user, session) = (who.user(), who.session()?);
         // A desktop's script could fetch this page, but it cannot navigate to it and read it.
         let token =
@@ -159,6 +161,43 @@ impl Gateway {
             cards: &cards,
         };
         Ok(html(StatusCode::OK, portal::home(&page)))
+    }
+
+    /// Where one is signed in.
+    pub(super) async fn account(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
+        let who = match self.authenticated(context, Side::Portal, request).await {
+            Ok(who) => who,
+            Err(error) => return self.sign_in_first(context, Side::Portal, request, error),
+        };
+        let (user, session) = (who.user(), who.session()?);
+        let token =
+            is_document(request).then(|| self.authenticator.origin().csrf_token(&session.hash));
+        let listed = self.sign_out.sessions.list(user.id).await?;
+        let devices = listed.into_iter().map(|listed| Device {
+            id: listed.id.to_string(),
+            current: listed.id == session.id,
+            name: listed.device,
+            address: listed
+                .last_address
+                .or(listed.address)
+                .map(|ip| ip.to_string()),
+            since: listed.created_at.to_string(),
+            last_seen: listed.last_seen.to_string(),
+        });
+        let mut devices: Vec<Device> = devices.collect();
+        devices.sort_by_key(|device| !device.current);
+        let page = Account {
+            lang: context.lang,
+            user_name: user.identity.display_name(),
+            role: user.identity.role.as_str(),
+            csrf_token: token.as_deref(),
+            devices: &devices,
+        };
+        Ok(html(StatusCode::OK, portal::account(&page)))
     }
 
     /// A desktop that does not run: a page that waits for it, or 503.

@@ -38,6 +38,8 @@ pub enum Route<'a> {
     Api,
     /// The start page.
     Home,
+    /// `/account`
+    Account,
     /// `/login`
     Login,
     /// `/authorize`
@@ -75,6 +77,7 @@ impl<'a> Route<'a> {
         }
         let route = match path {
             "/" => Self::Home,
+            "/account" => Self::Account,
             "/ticket" => Self::Ticket(None),
             "/login" => Self::Login,
             "/authorize" => Self::Authorize,
@@ -122,7 +125,7 @@ impl<'a> Route<'a> {
             Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
             Self::Ticket(_) => TICKET,
             Self::Api => "api",
-            Self::Home => "page",
+            Self::Home | Self::Account => "page",
             Self::Login | Self::Authorize | Self::Session | Self::Logout => "auth",
             Self::Asset(_) => "asset",
             Self::Live | Self::Ready => "health",

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cidr;
 pub mod desktop;
+pub mod device;
 pub mod id;
 pub mod mount;
 pub mod preset;

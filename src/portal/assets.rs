@@ -18,6 +18,8 @@ const SVG: &str = "image/svg+xml";
 pub fn asset(name: &str) -> Option<Asset> {
     let (content_type, bytes): (_, &'static [u8]) = match name {
         "deskgate.css" => (CSS, include_bytes!("assets/deskgate.css")),
+        "account.js" => (SCRIPT, include_bytes!("assets/account.js")),
+        "gateway.js" => (SCRIPT, include_bytes!("assets/gateway.js")),
         "home.js" => (SCRIPT, include_bytes!("assets/home.js")),
         "waiting.js" => (SCRIPT, include_bytes!("assets/waiting.js")),
         "favicon.svg" => (SVG, include_bytes!("assets/favicon.svg")),

@@ -1,12 +1,14 @@
-//! Responsible for the pages for people: sign-in, start page and waiting page, in German and English, with their assets.
+//! Responsible for the pages for people: sign-in, start page, account and waiting page, in German and English, with their assets.
 //!
 //! Every function here is pure: values in, HTML out. Who may see a page, which headers it carries and what its buttons
 //! do on the server is decided elsewhere. The pages hold no inline script or style, so they work under the strictest
 //! Content-Security-Policy. Error pages are in `respond::page`; all templates are in `portal/templates`.
 
+mod account;
 mod assets;
 mod pages;
 mod texts;
 
+pub use account::{Account, Device, account};
 pub use assets::{Asset, asset};
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};

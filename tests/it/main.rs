@@ -7,6 +7,7 @@
 
 mod support;
 
+mod account;
 mod activation;
 mod api;
 mod audit;
@@ -18,6 +19,7 @@ mod docker;
 mod door;
 mod heads;
 mod idle;
+mod ids;
 mod life;
 mod login;
 mod lookup;

@@ -1,11 +1,10 @@
 // Responsible for the start page: starts, stops and follows the desktops of the person who is signed in.
 
+import { Problem, ask, busy, idle, send } from '/assets/gateway.js';
+
 const POLL_MS = 2000;
 const POLL_AFTER_FAILURE_MS = 10000;
 const FAILURES_UNTIL_NOTICE = 2;
-const READ_TIMEOUT_MS = 15000;
-const ACTION_TIMEOUT_MS = 60000;
-const RETRY_MS = [300, 1000];
 
 // The same rules as in pages.rs.
 const STARTABLE = new Set(['', 'stopped', 'error']);
@@ -16,7 +15,6 @@ const cards = [...document.querySelectorAll('[data-template]')];
 const errorBox = document.getElementById('error');
 const live = document.getElementById('live');
 const signOut = document.getElementById('sign-out');
-const token = document.querySelector('meta[name="csrf-token"]')?.content;
 
 let timer;
 let failures = 0;
@@ -24,52 +22,12 @@ let polling = false;
 // Counts actions: an answer that was asked for before an action knows nothing of it and is dropped.
 let epoch = 0;
 
-/** An answer that is not a success, with words for the person. */
-class Problem extends Error {}
-
 function text(name) {
   return list?.getAttribute(`data-text-${name}`) ?? '';
 }
 
-/** Asks the gateway; a lost session leads to the sign-in page. */
-async function ask(path, options = {}, timeout = READ_TIMEOUT_MS) {
-  const response = await fetch(path, {
-    credentials: 'same-origin',
-    cache: 'no-store',
-    signal: AbortSignal.timeout(timeout),
-    ...options,
-    headers: { Accept: 'application/json', ...options.headers },
-  });
-  if (response.status === 401) {
-    location.replace('/');
-    // The page is leaving: nobody shall act on an answer any more.
-    return new Promise(() => {});
-  }
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Problem(body.detail || body.title || String(response.status));
-  return body;
-}
-
-/**
- * Asks again when the connection broke: every action may be repeated, and on the engine's own machine a browser
- * drops its connections whenever a container comes or goes.
- */
-async function insist(action) {
-  for (const pause of RETRY_MS) {
-    try {
-      return await action();
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, pause));
-    }
-  }
-  return action();
-}
-
 function post(path, body) {
-  if (!token) throw new Problem(text('reload'));
-  const headers = { 'Content-Type': 'application/json', 'X-CSRF-Token': token };
-  return insist(() => ask(path, { method: 'POST', headers, body: JSON.stringify(body) }, ACTION_TIMEOUT_MS));
+  return send('POST', path, body, text('reload'));
 }
 
 function showError(lead, error) {
@@ -83,24 +41,6 @@ function showError(lead, error) {
 function hideError() {
   errorBox.hidden = true;
   errorBox.textContent = '';
-}
-
-/** Marks a button as working. */
-function busy(button, label) {
-  button.toggleAttribute('data-focused', document.activeElement === button);
-  button.dataset.label ??= button.textContent;
-  button.setAttribute('aria-busy', 'true');
-  button.disabled = true;
-  if (label) button.textContent = label;
-}
-
-/** Gives a button back its words, and the focus that it lost by being disabled. */
-function idle(button) {
-  if (!button.hasAttribute('aria-busy')) return;
-  button.removeAttribute('aria-busy');
-  button.disabled = false;
-  button.textContent = button.dataset.label;
-  if (button.hasAttribute('data-focused') && document.activeElement === document.body) button.focus();
 }
 
 /** Shows a desktop, or its absence, on its card. */

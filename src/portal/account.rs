@@ -1,0 +1,133 @@
+//! Responsible for the account page: where the person is signed in, and the way to end that.
+
+use std::borrow::Cow;
+
+use askama::Template;
+
+use super::texts;
+use crate::request::lang::Lang;
+use crate::respond::page::to_html;
+
+/// The account page.
+#[derive(Debug, Template)]
+#[template(path = "account.html")]
+pub struct Account<'a> {
+    /// Language of the page.
+    pub lang: Lang,
+    /// Name of the person.
+    pub user_name: &'a str,
+    /// `student`, `teacher` or `admin`.
+    pub role: &'a str,
+    /// Token for unsafe API calls; `None` when this response must not carry one.
+    pub csrf_token: Option<&'a str>,
+    /// Where they are signed in, this device first.
+    pub devices: &'a [Device],
+}
+
+/// A device on which the person is signed in.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Public id of the session.
+    pub id: String,
+    /// Whether the page is shown on it.
+    pub current: bool,
+    /// Such as `Firefox on Windows`; empty if unknown.
+    pub name: String,
+    /// Where it was last seen.
+    pub address: Option<String>,
+    /// When they signed in, RFC 3339 in UTC.
+    pub since: String,
+    /// When it was last used, RFC 3339 in UTC.
+    pub last_seen: String,
+}
+
+/// Renders the account page.
+#[must_use]
+pub fn account(page: &Account<'_>) -> String {
+    to_html(page)
+}
+
+impl Account<'_> {
+    fn role_label(&self) -> &str {
+        texts::role(self.lang, self.role)
+    }
+
+    /// The device's name in the language of the page.
+    fn name_of<'a>(&self, device: &'a Device) -> Cow<'a, str> {
+        if device.name.is_empty() {
+            return self.lang.pick("Unbekanntes Gerät", "Unknown device").into();
+        }
+        match (self.lang, device.name.split_once(" on ")) {
+            (Lang::De, Some((browser, system))) => format!("{browser} auf {system}").into(),
+            _ => Cow::Borrowed(&device.name),
+        }
+    }
+
+    fn has_others(&self) -> bool {
+        self.devices.iter().any(|device| !device.current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, current: bool) -> Device {
+        Device {
+            id: format!("id of {name}"),
+            current,
+            name: name.into(),
+            address: Some("192.0.2.7".into()),
+            since: "2026-11-24T06:10:56.959Z".into(),
+            last_seen: "2026-11-24T08:10:56.959Z".into(),
+        }
+    }
+
+    fn page(lang: Lang, devices: &[Device]) -> String {
+        account(&Account {
+            lang,
+            user_name: "<Mia>",
+            role: "student",
+            csrf_token: Some("token\"1"),
+            devices,
+        })
+    }
+
+    #[test]
+    fn devices_are_named_in_the_language_of_the_page() {
+        let devices = [device("Firefox on Windows", true), device("", false)];
+        let german = page(Lang::De, &devices);
+        assert!(german.contains("Firefox auf Windows") && german.contains("Unbekanntes Gerät"));
+        let english = page(Lang::En, &devices);
+        assert!(english.contains("Firefox on Windows") && english.contains("Unknown device"));
+    }
+
+    #[test]
+    fn values_are_escaped_and_there_is_no_inline_code() {
+        let html = page(Lang::En, &[device("<i>", true), device("\"><b>", false)]);
+        for raw in [
+            "<i>",
+            "<b>",
+            "<Mia>",
+            "token\"1",
+            "<style",
+            " style=",
+            " onclick=",
+            "<script>",
+        ] {
+            assert!(!html.contains(raw), "{raw}");
+        }
+    }
+
+    #[test]
+    fn one_leaves_this_device_by_signing_out_and_others_one_by_one() {
+        let alone = page(Lang::En, &[device("Firefox", true)]);
+        assert_eq!(alone.matches("data-testid=\"end\"").count(), 0);
+        let html = page(
+            Lang::En,
+            &[device("Firefox", true), device("Chrome", false)],
+        );
+        assert_eq!(html.matches("data-testid=\"end\"").count(), 1);
+        assert!(html.contains("data-session=\"id of Chrome\""));
+    }
+}
