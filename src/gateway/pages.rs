@@ -16,12 +16,16 @@ use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
 use crate::model::template::{Template, fill};
+use crate::model::time::Timestamp;
 use crate::model::user::User;
-use crate::portal::{self, Account, Card, CardDesktop, Device, Home, SignIn, Waiting};
+use crate::portal::{
+    self, Account, AccountToken, Card, CardDesktop, Device, Home, SignIn, Waiting,
+};
 use crate::request::lang::Lang;
 use crate::request::{Request, RequestContext, Response, body};
 use crate::respond::error::HttpError;
 use crate::respond::{content, html, json as json_answer, reason};
+use crate::store::api_tokens::StoredToken;
 
 /// What a fetch is for (Fetch Metadata); no script can forge it.
 const FETCH_DEST: &str = "sec-fetch-dest";
@@ -190,12 +194,15 @@ impl Gateway {
         });
         let mut devices: Vec<Device> = devices.collect();
         devices.sort_by_key(|device| !device.current);
+        let tokens = self.authenticator.tokens().list(Some(user.id)).await?;
+        let tokens: Vec<AccountToken> = tokens.into_iter().map(token_row).collect();
         let page = Account {
             lang: context.lang,
             user_name: user.identity.display_name(),
             role: user.identity.role.as_str(),
             csrf_token: token.as_deref(),
             devices: &devices,
+            tokens: &tokens,
         };
         Ok(html(StatusCode::OK, portal::account(&page)))
     }
@@ -235,6 +242,17 @@ impl Gateway {
 fn reason_of(desktop: &Desktop, lang: Lang) -> Option<String> {
     let word = desktop.status_reason.as_deref()?;
     Some(reason::sentence(word, lang).into_owned())
+}
+
+fn token_row(token: StoredToken) -> AccountToken {
+    let text = |at: Timestamp| at.to_string();
+    AccountToken {
+        id: token.id.to_string(),
+        name: token.name,
+        scopes: token.scopes.to_words(),
+        expires_at: token.expires_at.map(text),
+        last_used: token.last_used.map(text),
+    }
 }
 
 async fn cards(desktops: &Desktops, user: &User, lang: Lang) -> Result<Vec<Card>, HttpError> {

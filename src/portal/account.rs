@@ -1,10 +1,12 @@
-//! Responsible for the account page: where the person is signed in, and the way to end that.
+//! Responsible for the account page: where the person is signed in and which API tokens they have, and the way
+//! to end that.
 
 use std::borrow::Cow;
 
 use askama::Template;
 
 use super::texts;
+use super::tokens::{self, AccountToken};
 use crate::request::lang::Lang;
 use crate::respond::page::to_html;
 
@@ -22,6 +24,8 @@ pub struct Account<'a> {
     pub csrf_token: Option<&'a str>,
     /// Where they are signed in, this device first.
     pub devices: &'a [Device],
+    /// Their API tokens, newest first.
+    pub tokens: &'a [AccountToken],
 }
 
 /// A device on which the person is signed in.
@@ -63,6 +67,18 @@ impl Account<'_> {
         }
     }
 
+    fn is_admin(&self) -> bool {
+        self.role == "admin"
+    }
+
+    fn scope_label(&self, scope: &'static str) -> &'static str {
+        texts::scope(self.lang, scope)
+    }
+
+    fn never(&self) -> &'static str {
+        tokens::never(self.lang)
+    }
+
     fn has_others(&self) -> bool {
         self.devices.iter().any(|device| !device.current)
     }
@@ -90,6 +106,7 @@ mod tests {
             role: "student",
             csrf_token: Some("token\"1"),
             devices,
+            tokens: &[],
         })
     }
 
@@ -117,6 +134,37 @@ mod tests {
         ] {
             assert!(!html.contains(raw), "{raw}");
         }
+    }
+
+    #[test]
+    fn tokens_are_listed_and_the_admin_scope_is_offered_to_admins() {
+        let token = AccountToken {
+            id: "t-1".into(),
+            name: "<b>backup".into(),
+            scopes: "read desktops".into(),
+            expires_at: Some("2026-12-24T06:10:57.096Z".into()),
+            last_used: None,
+        };
+        let page = |role, tokens: &[AccountToken]| {
+            account(&Account {
+                lang: Lang::De,
+                user_name: "Mia",
+                role,
+                csrf_token: None,
+                devices: &[],
+                tokens,
+            })
+        };
+        let html = page("student", &[token]);
+        assert!(
+            html.contains("data-token=\"t-1\"") && !html.contains("<b>"),
+            "{html}"
+        );
+        assert!(
+            html.contains("datetime=\"2026-12-24T06:10:57.096Z\"") && html.contains(">nie</time>")
+        );
+        assert!(!html.contains("value=\"admin\""));
+        assert!(page("admin", &[]).contains("value=\"admin\""));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub fn asset(name: &str) -> Option<Asset> {
         "account.js" => (SCRIPT, include_bytes!("assets/account.js")),
         "gateway.js" => (SCRIPT, include_bytes!("assets/gateway.js")),
         "home.js" => (SCRIPT, include_bytes!("assets/home.js")),
+        "tokens.js" => (SCRIPT, include_bytes!("assets/tokens.js")),
         "waiting.js" => (SCRIPT, include_bytes!("assets/waiting.js")),
         "favicon.svg" => (SVG, include_bytes!("assets/favicon.svg")),
         "icon-desktop.svg" => (SVG, include_bytes!("assets/icon-desktop.svg")),

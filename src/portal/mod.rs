@@ -8,7 +8,9 @@ mod account;
 mod assets;
 mod pages;
 mod texts;
+mod tokens;
 
 pub use account::{Account, Device, account};
 pub use assets::{Asset, asset};
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};
+pub use tokens::AccountToken;

@@ -45,6 +45,19 @@ pub(super) fn step(status: &str) -> usize {
     }
 }
 
+/// What an API token may do; a scope this page does not know is shown as it is.
+pub(super) fn scope(lang: Lang, scope: &str) -> &str {
+    match scope {
+        "read" => lang.pick("Desktops ansehen", "Look at desktops"),
+        "desktops" => lang.pick(
+            "Desktops starten, benutzen und beenden",
+            "Start, use and stop desktops",
+        ),
+        "admin" => lang.pick("Verwalten", "Administer"),
+        other => other,
+    }
+}
+
 /// A person's role; a role this page does not know is shown as it is.
 pub(super) fn role(lang: Lang, role: &str) -> &str {
     match role {

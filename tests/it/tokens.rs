@@ -466,6 +466,35 @@ async fn wishes_that_cannot_be_granted_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn the_account_page_lists_ones_own_tokens_and_no_secret() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    made(
+        &mut gateway.program("pupil").await,
+        json!({"name": "<i>mine"}),
+    )
+    .await;
+    made(
+        &mut gateway.program("other").await,
+        json!({"name": "theirs"}),
+    )
+    .await;
+    let visit = [("sec-fetch-dest", "document"), ("accept", "text/html")];
+    let mut person = gateway
+        .browser()
+        .with_cookie("__Host-Http-session", &session);
+    let page = person.send(Method::GET, "/account", &visit, "").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let text = page.text();
+    assert!(
+        text.contains("&#60;i&#62;mine") && !text.contains("theirs"),
+        "{text}"
+    );
+    assert!(!text.contains("dgt_"), "{text}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_no_token_opens_nothing() {
     let gateway = TestGateway::start().await;
     let mut pupil = gateway.program("pupil").await;
