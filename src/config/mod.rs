@@ -155,7 +155,7 @@ pub struct ClaimsConfig {
 pub struct SessionConfig {
     /// From login to the absolute end.
     pub ttl: Duration,
-    /// Without any request or desktop traffic.
+    /// Without any request, or input to a desktop.
     pub idle: Duration,
     /// What a logout does to the session's desktops.
     pub on_logout: OnLogout,

@@ -230,7 +230,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "SESSION_IDLE",
         Some("4h"),
-        "End of a session without any request or desktop traffic",
+        "End of a session without any request, or input to a desktop",
     ),
     plain(
         "IDENTITY_RECHECK",
