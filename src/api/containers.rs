@@ -131,6 +131,20 @@ pub(super) async fn stop(
     ))
 }
 
+pub(super) async fn extend(
+    State(state): State<ApiState>,
+    Caller { who, actor }: Caller,
+    viewer: Viewer,
+    JsonBody(which): JsonBody<Which>,
+) -> Result<Response, ApiError> {
+    let desktop = which.find(&state.desktops, who.user(), Action::Use).await?;
+    let desktop = state.desktops.extend(&desktop, &actor).await?;
+    Ok(answer(
+        StatusCode::OK,
+        json!({ "container": viewer.show(&desktop) }),
+    ))
+}
+
 pub(super) async fn remove(
     State(state): State<ApiState>,
     Caller { who, actor }: Caller,

@@ -21,6 +21,7 @@ use super::view::{QueueView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::desktop::{Change, DesktopError};
+use crate::model::desktop::Desktop;
 use crate::respond::error::HttpError;
 
 /// How often a silent connection is asked whether it still exists.
@@ -90,9 +91,9 @@ async fn tell(
     let user = who.user();
     let mut changes = state.desktops.changes();
     for desktop in state.desktops.list(user).await? {
-        socket
-            .send(message(state, &Change::To(desktop), viewer).await?)
-            .await?;
+        for message in now(state, desktop, viewer).await? {
+            socket.send(message).await?;
+        }
     }
     loop {
         tokio::select! {
@@ -102,7 +103,9 @@ async fn tell(
                 // Too slow to hear all of it: tell how everything is now.
                 Err(RecvError::Lagged(_)) => {
                     for desktop in state.desktops.list(user).await? {
-                        socket.send(message(state, &Change::To(desktop), viewer).await?).await?;
+                        for message in now(state, desktop, viewer).await? {
+                            socket.send(message).await?;
+                        }
                     }
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -123,14 +126,34 @@ async fn message(
 ) -> Result<Message, DesktopError> {
     let desktop = change.desktop();
     let container = viewer.show(desktop);
-    let value = match change {
-        Change::To(_) => {
+    let value = match (change, viewer.planned(desktop)) {
+        (Change::Removed(_), _) => json!({ "type": "removed", "container": container }),
+        (Change::Warning(_), Some(planned)) => json!({
+            "type": "warning",
+            "reason": planned.reason.as_str(),
+            "stops_at": planned.at,
+            "container": container,
+        }),
+        (Change::To(_) | Change::Warning(_), _) => {
             let queue = state.desktops.queue_place(desktop).await?;
             json!({ "type": "container", "container": container, "queue": queue.map(QueueView::from) })
         }
-        Change::Removed(_) => json!({ "type": "removed", "container": container }),
     };
     Ok(Message::text(value.to_string()))
+}
+
+/// How a desktop is now, with the warning that is out.
+async fn now(
+    state: &ApiState,
+    desktop: Desktop,
+    viewer: &Viewer,
+) -> Result<Vec<Message>, DesktopError> {
+    let soon = viewer.planned(&desktop).is_some_and(|planned| planned.soon);
+    let mut messages = vec![message(state, &Change::To(desktop.clone()), viewer).await?];
+    if soon {
+        messages.push(message(state, &Change::Warning(desktop), viewer).await?);
+    }
+    Ok(messages)
 }
 
 /// Why the telling ended.

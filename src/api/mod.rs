@@ -57,6 +57,7 @@ impl Api {
             .route("/api/container/start", post(containers::start))
             .route("/api/container/status", get(containers::status))
             .route("/api/container/stop", post(containers::stop))
+            .route("/api/container/extend", post(containers::extend))
             .route("/api/container/remove", post(containers::remove))
             .route("/api/container/list", get(containers::list))
             .route("/api/container/events", get(events::events))

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use serde::Serialize;
 
 use super::{ApiError, ApiState};
-use crate::desktop::QueuePlace;
+use crate::desktop::{Desktops, Planned, QueuePlace};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::reason::Reason;
@@ -20,14 +20,16 @@ use crate::respond::reason;
 #[derive(Clone, Debug)]
 pub(super) struct Viewer {
     lang: Lang,
+    desktops: Desktops,
 }
 
 impl FromRequestParts<ApiState> for Viewer {
     type Rejection = ApiError;
 
-    async fn from_request_parts(head: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
+    async fn from_request_parts(head: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
         let lang = head.extensions.get().copied().unwrap_or(Lang::En);
-        Ok(Self { lang })
+        let desktops = state.desktops.clone();
+        Ok(Self { lang, desktops })
     }
 }
 
@@ -49,14 +51,23 @@ pub(super) struct ContainerView<'a> {
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     stopped_at: Option<Timestamp>,
+    stops_at: Option<Timestamp>,
+    stops_because: Option<&'static str>,
+    stops_soon: bool,
     last_accessed: Option<Timestamp>,
     last_input: Option<Timestamp>,
 }
 
 impl Viewer {
+    /// What is ahead of this desktop.
+    pub fn planned(&self, desktop: &Desktop) -> Option<Planned> {
+        self.desktops.planned(desktop)
+    }
+
     /// `container` for this desktop.
     pub fn show<'a>(&self, desktop: &'a Desktop) -> ContainerView<'a> {
         let word = desktop.status_reason.as_deref();
+        let planned = self.desktops.planned(desktop);
         ContainerView {
             id: desktop.id,
             user_id: desktop.user_id,
@@ -73,6 +84,9 @@ impl Viewer {
             created_at: desktop.created_at,
             started_at: desktop.started_at,
             stopped_at: desktop.stopped_at,
+            stops_at: planned.map(|planned| planned.at),
+            stops_because: planned.map(|planned| planned.reason.as_str()),
+            stops_soon: planned.is_some_and(|planned| planned.soon),
             last_accessed: desktop.last_accessed,
             last_input: desktop.last_input,
         }

@@ -1,6 +1,7 @@
 //! The settings, read once: [`raw`] collects what file and environment say, [`resolve`] turns it into
 //! final types and reports all mistakes together. Each consumer gets its own section by value.
 
+mod hours;
 pub mod mistake;
 pub mod parse;
 pub mod raw;
@@ -222,17 +223,34 @@ pub struct DesktopConfig {
     pub idle_stop: Option<Duration>,
     /// Stop this long after the start, if set.
     pub max_lifetime: Option<Duration>,
+    /// How long before a stop its user is warned, at most.
+    pub warn: Duration,
+    /// How much longer a desktop lives if its user wishes, if that may be.
+    pub extend: Option<Duration>,
+    /// How often, at most.
+    pub extensions: u32,
     /// How long a stopped container is kept.
     pub stopped_retention: Duration,
 }
 
 impl DesktopConfig {
-    /// `most`, or less where a limit is so short that this would be no small share of it.
+    /// `most`, or a quarter of the shortest warning where that is less.
     #[must_use]
     pub fn share_of_limits(&self, most: Duration) -> Duration {
-        let limits = [self.idle_pause, self.idle_stop];
-        let shares = limits.into_iter().flatten().map(|limit| limit / 4);
-        shares.fold(most, Duration::min)
+        let limits = [self.idle_pause, self.idle_stop, self.max_lifetime];
+        let warnings = limits
+            .into_iter()
+            .flatten()
+            .map(|limit| self.warning(limit));
+        warnings
+            .chain([self.warn])
+            .fold(most, |least, warning| least.min(warning / 4))
+    }
+
+    /// How long before the end of a limit its user is warned: less where the limit itself is short.
+    #[must_use]
+    pub fn warning(&self, limit: Duration) -> Duration {
+        self.warn.min(limit / 4)
     }
 }
 

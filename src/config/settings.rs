@@ -253,6 +253,21 @@ pub const SETTINGS: &[Setting] = &[
         "Stop a desktop this long after its start",
     ),
     plain(
+        "DESKTOP_WARN",
+        Some("5m"),
+        "How long before such a stop its user is warned; at most a quarter of the limit",
+    ),
+    plain(
+        "DESKTOP_EXTEND",
+        Some("1h"),
+        "How much longer than DESKTOP_MAX_LIFETIME a desktop lives if its user wishes to stay, or off",
+    ),
+    plain(
+        "DESKTOP_EXTENSIONS",
+        Some("1"),
+        "How often one desktop is extended",
+    ),
+    plain(
         "DESKTOP_ON_LOGOUT",
         Some("keep"),
         "keep, stop or remove the session's desktops at logout",

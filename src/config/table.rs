@@ -167,19 +167,36 @@ impl<'a> Table<'a> {
     pub(super) fn tables<T>(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&mut Table<'_>) -> T,
+        read: impl FnMut(&mut Table<'_>) -> T,
     ) -> Option<Vec<T>> {
-        let list = self.read(key, "a list of tables", |value| {
-            let tables = value.as_array()?.iter();
-            tables
-                .map(|value| value.as_table().cloned())
-                .collect::<Option<Vec<_>>>()
+        let list = self.read(key, "a list of tables", all_tables)?;
+        Some(self.each(key, list, read))
+    }
+
+    /// A table within this one, or a list of them.
+    pub(super) fn table_or_tables<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnMut(&mut Table<'_>) -> T,
+    ) -> Option<Vec<T>> {
+        let list = self.read(key, "a table, or a list of tables", |value| match value {
+            Value::Table(table) => Some(vec![table.clone()]),
+            value => all_tables(value),
         })?;
+        Some(self.each(key, list, read))
+    }
+
+    fn each<T>(
+        &mut self,
+        key: &'static str,
+        list: Vec<toml::Table>,
+        mut read: impl FnMut(&mut Table<'_>) -> T,
+    ) -> Vec<T> {
         let mut read_one = |(index, values)| {
             let name = format!("{}, {key} {}", self.name, index + 1);
             inner(name, values, self.mistakes, &mut read)
         };
-        Some(list.into_iter().enumerate().map(&mut read_one).collect())
+        list.into_iter().enumerate().map(&mut read_one).collect()
     }
 
     /// Takes every key that nobody asked for as a mistake.
@@ -192,6 +209,11 @@ impl<'a> Table<'a> {
             self.wrong(&key, None, &expected);
         }
     }
+}
+
+fn all_tables(value: &Value) -> Option<Vec<toml::Table>> {
+    let tables = value.as_array()?.iter();
+    tables.map(|value| value.as_table().cloned()).collect()
 }
 
 fn inner<T>(

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::mistake::Mistake;
 use super::table::Table;
-use super::{template_container, template_route};
+use super::{hours, template_container, template_route};
 use crate::model::preset::Preset;
 use crate::model::template::{Pull, Template, Texts};
 
@@ -56,6 +56,7 @@ impl RawTemplate {
         ] {
             set(field, table.texts(key, "names", |name| !name.is_empty()));
         }
+        template.hours = hours::read(&mut table);
         set(&mut template.warm, table.number("warm", (0, MAX_WARM)));
         table.finish();
         template
@@ -236,6 +237,10 @@ mod tests {
             ("mounts = [{ source = '/etc/x', target = '/x' }]", "/etc/x"),
             ("groups = [1]", "1"),
             ("users = 'mia'", "mia"),
+            (
+                "hours = { timezone = 'Mars', from = '07:00', to = '18:00' }",
+                "Mars",
+            ),
             ("warm = 1000", "1000"),
             ("tls_verify = 'ca'", "ca"),
             ("colour = 'red'", "is not a field"),

@@ -4,6 +4,7 @@
 pub mod activity;
 mod ages;
 pub mod directory;
+mod extend;
 mod launch;
 mod memory;
 mod nap;
@@ -19,6 +20,7 @@ mod sleep;
 mod start;
 mod stop;
 pub mod upstream;
+mod warnings;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -35,6 +37,7 @@ use crate::engine::{Engine, EngineError};
 use crate::model::audit::{Event, Object};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
+use crate::model::reason::Reason;
 use crate::model::template::{Template, TlsVerify};
 use crate::model::user::User;
 use crate::rate::TooOften;
@@ -43,6 +46,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use ages::Ages;
 use directory::{Directory, Entry};
+pub use extend::Planned;
 pub use nap::Caller;
 use pace::Pace;
 use password::Passwords;
@@ -50,6 +54,7 @@ pub use queue::QueuePlace;
 use queue::StartQueue;
 pub use sleep::Awake;
 use upstream::{Dialer, Fingerprint, Upstream};
+use warnings::Warnings;
 
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGE_BACKLOG: usize = 256;
@@ -87,6 +92,15 @@ pub enum DesktopError {
     /// There is no such desktop.
     #[error("there is no such desktop")]
     NotFound,
+    /// It is not up, so that there is nothing to extend.
+    #[error("the desktop is not up")]
+    NotUp,
+    /// Its end for this reason cannot be put off.
+    #[error("the end of the desktop cannot be put off: {}", .0.as_str())]
+    Fixed(Reason),
+    /// The template is closed; the moment when it opens, on the clock there, if it ever does.
+    #[error("the template is closed")]
+    Closed(Option<String>),
     /// It is paused, and a WebSocket alone has woken it too often.
     #[error("the desktop is paused, and a WebSocket alone does not wake it any more")]
     Asleep,
@@ -140,6 +154,7 @@ struct Inner {
     in_hand: Mutex<HashSet<DesktopId>>,
     /// How long each has been idle, for the reaper.
     ages: Mutex<Ages>,
+    warnings: Mutex<Warnings>,
 }
 
 /// Something that happened to a desktop.
@@ -147,6 +162,8 @@ struct Inner {
 pub enum Change {
     /// It is like this now.
     To(Desktop),
+    /// It will be stopped soon.
+    Warning(Desktop),
     /// It was removed; this is how it was.
     Removed(Desktop),
 }
@@ -156,7 +173,7 @@ impl Change {
     #[must_use]
     pub fn desktop(&self) -> &Desktop {
         match self {
-            Self::To(desktop) | Self::Removed(desktop) => desktop,
+            Self::To(desktop) | Self::Warning(desktop) | Self::Removed(desktop) => desktop,
         }
     }
 }
@@ -191,6 +208,7 @@ impl Desktops {
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
                 ages: Mutex::default(),
+                warnings: Mutex::default(),
                 parts,
             }),
         }

@@ -1,15 +1,21 @@
 //! Pauses and ends what has had its time: desktops idle or alive for too long, containers stopped long ago.
 //! `deskgate cleanup` is one pass of it.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 
 use super::ages::Now;
-use super::{DesktopError, Desktops, schedule};
+use super::schedule::Stop;
+use super::warnings::Step;
+use super::{Change, DesktopError, Desktops, schedule};
+use crate::config::DesktopConfig;
 use crate::model::audit::{Action, Actor, Event};
-use crate::model::desktop::{Desktop, State};
+use crate::model::desktop::Desktop;
+use crate::model::hours::Hours;
+use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
 use crate::telemetry::ErrorChain;
 
@@ -51,41 +57,92 @@ impl std::fmt::Display for ActKind {
 }
 
 impl Desktops {
-    /// What is due now.
+    /// What is due now, for somebody who waits for no warning.
     pub async fn due(&self) -> Result<Vec<Act>, DesktopError> {
+        let due = |_: &Desktop, stop: Option<Stop>, _| match stop {
+            Some(stop) if stop.left.is_zero() => Step::Stop,
+            _ => Step::Wait,
+        };
+        self.look(due).await
+    }
+
+    /// What is due now. Users are warned of what will be, and told when it will not be.
+    async fn due_or_warned(&self) -> Result<Vec<Act>, DesktopError> {
+        self.look(|desktop, stop, now| {
+            let warnings = &self.inner.warnings;
+            let mut warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            let step = warnings.step(desktop.id, stop, now.steady);
+            match step {
+                Step::Warn => self.announce(Change::Warning(desktop.clone())),
+                Step::CallOff => self.announce(Change::To(desktop.clone())),
+                Step::Wait | Step::Stop => {}
+            }
+            step
+        })
+        .await
+    }
+
+    /// Looks at all desktops; `step` says what to do about the next stop of each.
+    async fn look(
+        &self,
+        step: impl Fn(&Desktop, Option<Stop>, Now) -> Step,
+    ) -> Result<Vec<Act>, DesktopError> {
         // Activity that is only in memory must not make a busy desktop look idle.
         self.flush_activity().await;
         let parts = &self.inner.parts;
         let rows = parts.database.all_desktops(parts.engine.name()).await?;
         let now = self.now();
-        let mut ages = self
-            .inner
-            .ages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        ages.look(&rows, now);
         self.follow_naps(&rows);
-        let config = &parts.config;
-        let due = |desktop: Desktop| {
-            let kind = match desktop.status {
-                State::Running | State::Paused => {
-                    let stop = schedule::next_stop(config, &ages, &desktop, now)
-                        .filter(|stop| stop.left.is_zero())
-                        .map(|stop| ActKind::Stop(stop.reason));
-                    let (idle, awake) = (ages.idle(&desktop, now), ages.awake(&desktop, now));
-                    let pause = self.is_pause_due(&desktop, idle, awake);
-                    stop.or(pause.then_some(ActKind::Pause))
-                }
-                State::Stopped | State::Error => {
-                    let ended = desktop.stopped_at.unwrap_or(desktop.created_at);
-                    let over = ended.after(config.stopped_retention) <= now.wall;
-                    over.then_some(ActKind::Remove)
-                }
-                _ => None,
-            };
-            kind.map(|kind| Act { desktop, kind })
+        let mut plans = Vec::new();
+        {
+            let ages = &self.inner.ages;
+            let mut ages = ages.lock().unwrap_or_else(PoisonError::into_inner);
+            ages.look(&rows, now);
+            for row in rows.iter().filter(|row| row.status.is_up()) {
+                let stop = schedule::next_stop(self.limits_of(row), &ages, row, now);
+                let pause = self.is_pause_due(row, ages.idle(row, now), ages.awake(row, now));
+                plans.push((row, stop, pause));
+            }
+        }
+        let act = |desktop: &Desktop, kind| Act {
+            desktop: desktop.clone(),
+            kind,
         };
-        Ok(rows.into_iter().filter_map(due).collect())
+        let mut acts = Vec::new();
+        for (row, stop, pause) in plans {
+            match (step(row, stop, now), stop) {
+                (Step::Stop, Some(stop)) => acts.push(act(row, ActKind::Stop(stop.reason))),
+                _ if pause => acts.push(act(row, ActKind::Pause)),
+                _ => {}
+            }
+        }
+        let retention = parts.config.stopped_retention;
+        let ended = rows.iter().filter(|row| !row.status.is_live());
+        acts.extend(
+            ended
+                .filter(|row| row.stopped_at.unwrap_or(row.created_at).after(retention) <= now.wall)
+                .map(|row| act(row, ActKind::Remove)),
+        );
+        self.forget_warnings(&rows);
+        Ok(acts)
+    }
+
+    fn forget_warnings(&self, rows: &[Desktop]) {
+        let up: HashSet<DesktopId> = rows
+            .iter()
+            .filter(|row| row.status.is_up())
+            .map(|row| row.id)
+            .collect();
+        let warnings = &self.inner.warnings;
+        let mut warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.keep(|id| up.contains(&id));
+    }
+
+    /// What limits a desktop.
+    pub(super) fn limits_of(&self, desktop: &Desktop) -> (&DesktopConfig, Option<&Hours>) {
+        let template = self.template(&desktop.template);
+        let hours = template.and_then(|template| template.hours.as_ref());
+        (&self.inner.parts.config, hours)
     }
 
     /// What both clocks say.
@@ -125,7 +182,7 @@ impl Desktops {
 
     /// Does what is due. What fails is tried again the next time.
     pub async fn reap(&self) {
-        let acts = match self.due().await {
+        let acts = match self.due_or_warned().await {
             Ok(acts) => acts,
             Err(error) => {
                 tracing::warn!(error = %ErrorChain(&error), "the reaper cannot see what is due");

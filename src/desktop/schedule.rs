@@ -1,10 +1,11 @@
-//! When a desktop will be stopped by itself, and why: the shortest of its limits.
+//! When a desktop will be stopped by itself, and why: the first of its limits.
 
 use std::time::Duration;
 
 use super::ages::{Ages, Now};
 use crate::config::DesktopConfig;
 use crate::model::desktop::Desktop;
+use crate::model::hours::{Door, Hours};
 use crate::model::reason::Reason;
 
 /// A stop that comes if nothing happens.
@@ -14,21 +15,50 @@ pub struct Stop {
     pub left: Duration,
     /// Why.
     pub reason: Reason,
+    /// How long before it its user is warned.
+    pub warning: Duration,
+}
+
+impl Stop {
+    /// Whether it is time to warn of it.
+    #[must_use]
+    pub fn is_soon(&self) -> bool {
+        self.left <= self.warning
+    }
 }
 
 /// The next stop of a desktop that is up, if it has any limit.
 #[must_use]
-pub fn next_stop(config: &DesktopConfig, ages: &Ages, desktop: &Desktop, now: Now) -> Option<Stop> {
-    let stop = |limit: Duration, age: Duration, reason| Stop {
-        left: limit.saturating_sub(age),
-        reason,
+pub fn next_stop(
+    (config, hours): (&DesktopConfig, Option<&Hours>),
+    ages: &Ages,
+    desktop: &Desktop,
+    now: Now,
+) -> Option<Stop> {
+    let idle = config.idle_stop.map(|limit| Stop {
+        left: limit.saturating_sub(ages.idle(desktop, now)),
+        reason: Reason::Idle,
+        warning: config.warning(limit),
+    });
+    let lifetime = config.max_lifetime.map(|limit| {
+        let longer = config.extend.unwrap_or_default();
+        let whole = limit.saturating_add(longer.saturating_mul(desktop.extensions));
+        Stop {
+            left: whole.saturating_sub(ages.life(desktop, now)),
+            reason: Reason::Lifetime,
+            warning: config.warning(limit),
+        }
+    });
+    let closing = match hours.map(|hours| hours.at(now.wall)) {
+        Some(Door::Open(Some(end))) => Some(end.since(now.wall)),
+        Some(Door::Closed(_)) => Some(Duration::ZERO),
+        _ => None,
     };
-    let lifetime = config.max_lifetime;
-    let lifetime = lifetime.map(|limit| stop(limit, ages.life(desktop, now), Reason::Lifetime));
-    let idle = config.idle_stop;
-    let idle = idle.map(|limit| stop(limit, ages.idle(desktop, now), Reason::Idle));
-    lifetime
-        .into_iter()
-        .chain(idle)
-        .min_by_key(|stop| stop.left)
+    let closing = closing.map(|left| Stop {
+        left,
+        reason: Reason::Hours,
+        warning: config.warn,
+    });
+    let stops = lifetime.into_iter().chain(closing).chain(idle);
+    stops.min_by_key(|stop| stop.left)
 }

@@ -6,6 +6,7 @@ use crate::config::Reach;
 use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
+use crate::model::hours::Door;
 use crate::model::id::DesktopId;
 use crate::model::template::Template;
 use crate::model::user::User;
@@ -21,7 +22,7 @@ impl Desktops {
     /// live one. The flag says whether it is new. The desktop comes up in the background.
     ///
     /// # Errors
-    /// The template is unknown or not for this user, a quota or rate is used up, the last desktop is still stopping,
+    /// The template is unknown, not for this user or closed, a quota or rate is used up, the last desktop is still stopping,
     /// no port is free, or engine or database do not answer. In none of these cases is a row left behind.
     pub async fn start(
         &self,
@@ -41,6 +42,12 @@ impl Desktops {
         }
         if let Some(live) = self.live(user, template).await? {
             return Ok((live, false));
+        }
+        let now = self.inner.parts.clock.timestamp();
+        if let Some(hours) = &template.hours
+            && let Door::Closed(opens) = hours.at(now)
+        {
+            return Err(DesktopError::Closed(opens.map(|at| hours.local(at))));
         }
         // A start that cannot succeed is refused before it leaves a row behind.
         self.inner.parts.engine.ping().await?;

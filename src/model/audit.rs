@@ -54,6 +54,8 @@ words! {
         Stop = "stop",
         /// A desktop's container was removed.
         Remove = "remove",
+        /// Its user wishes to stay.
+        Extend = "extend",
         /// A desktop ended by itself, or never came up.
         DesktopFailed = "desktop_failed",
         /// An API token was made.

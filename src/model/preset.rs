@@ -200,6 +200,7 @@ impl Template {
             groups: Vec::new(),
             users: Vec::new(),
             warm: 0,
+            hours: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::hours::Hours;
 use super::id::DesktopId;
 use super::mount::SharedMount;
 
@@ -275,6 +276,8 @@ pub struct Template {
     pub users: Vec<String>,
     /// Containers to keep ready for whoever starts next.
     pub warm: u32,
+    /// When it may run; `None` means always.
+    pub hours: Option<Hours>,
 }
 
 /// The placeholders that [`fill`] knows.

@@ -13,6 +13,7 @@ use crate::authn::{AuthnError, FinishError};
 use crate::authz::AuthzError;
 use crate::desktop::DesktopError;
 use crate::engine::EngineError;
+use crate::model::reason::Reason;
 use crate::model::scope::{Scope, UnknownScope};
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
@@ -373,6 +374,29 @@ fn desktop(error: &DesktopError) -> Row {
             "There is no memory for another desktop at the moment.",
         )
         .retry(60),
+        DesktopError::NotUp => Row::new(
+            StatusCode::CONFLICT,
+            "desktop_not_up",
+            "The desktop is not running.",
+        ),
+        DesktopError::Fixed(Reason::Hours) => Row::new(
+            StatusCode::CONFLICT,
+            "not_extendable",
+            "The desktop's opening hours end.",
+        ),
+        DesktopError::Fixed(_) => Row::new(
+            StatusCode::CONFLICT,
+            "not_extendable",
+            "The desktop's lifetime cannot be extended any more.",
+        ),
+        DesktopError::Closed(opens) => Row::new(
+            StatusCode::FORBIDDEN,
+            "outside_hours",
+            opens.as_ref().map_or_else(
+                || "This desktop is closed.".to_owned(),
+                |opens| format!("This desktop is closed. It opens at {opens}."),
+            ),
+        ),
         DesktopError::Asleep => Row::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "desktop_asleep",

@@ -215,6 +215,30 @@ impl Database {
         })
     }
 
+    /// Records at `now` that somebody wishes to stay: once, and `more` times longer than the `times` until then.
+    /// `false` when it is not up, or was extended meanwhile.
+    pub async fn extend_desktop(
+        &self,
+        id: DesktopId,
+        (times, more): (u32, u32),
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        on_pool!(self, |pool| {
+            let done = sqlx::query(
+                "UPDATE containers SET extensions = $1,
+                     last_used = CASE WHEN last_used > $2 THEN last_used ELSE $2 END
+                 WHERE id = $3 AND extensions = $4 AND status IN ('running', 'paused')",
+            )
+            .bind(i64::from(times.saturating_add(more)))
+            .bind(now.millis())
+            .bind(id.to_string())
+            .bind(i64::from(times))
+            .execute(pool)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
     /// Forgets an ended desktop. `false` when it is live or gone.
     pub async fn delete_desktop(&self, id: DesktopId) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM containers WHERE id = $1 AND NOT ({LIVE})");

@@ -67,6 +67,9 @@ impl Reader {
             idle_pause: self.duration("DESKTOP_IDLE_PAUSE"),
             idle_stop: self.duration("DESKTOP_IDLE_STOP"),
             max_lifetime: self.duration("DESKTOP_MAX_LIFETIME"),
+            warn: self.duration("DESKTOP_WARN").unwrap_or_default(),
+            extend: self.extend(),
+            extensions: self.count("DESKTOP_EXTENSIONS"),
             stopped_retention: self.duration("STOPPED_RETENTION").unwrap_or_default(),
         }
     }
@@ -91,6 +94,17 @@ impl Reader {
             self.wrong("VNC_PASSWORD", "at most 256 bytes");
         }
         Some(Secret::new(text))
+    }
+
+    fn extend(&mut self) -> Option<std::time::Duration> {
+        let expected = "off, or a duration such as 90s, 15m or 6h";
+        let extend = self.parsed("DESKTOP_EXTEND", expected, |text| match text {
+            "off" => Some(None),
+            text => parse::duration(text)
+                .filter(|span| !span.is_zero())
+                .map(Some),
+        });
+        extend.flatten()
     }
 
     fn refuse_double_templates(&mut self, templates: &[Template]) {

@@ -61,6 +61,16 @@ function show(card, desktop) {
   reason.textContent = desktop?.status_reason ?? '';
   reason.hidden = reason.textContent === '';
 
+  const warning = part('[data-role="warning"]');
+  const words = desktop?.stops_soon ? text(`soon-${desktop.stops_because}`).replace('{time}', clock(desktop.stops_at)) : '';
+  if (warning.textContent !== words) {
+    warning.textContent = words;
+    if (words) live.textContent = `${part('h2').textContent}: ${words}`;
+  }
+  warning.hidden = words === '';
+  // Opening hours end for everybody.
+  part('[data-action="stay"]').hidden = words === '' || desktop.stops_because === 'hours';
+
   const start = part('[data-action="start"]');
   const open = part('[data-action="open"]');
   const stop = part('[data-action="stop"]');
@@ -74,6 +84,11 @@ function show(card, desktop) {
   if (focused && (document.activeElement.hidden || document.activeElement === document.body)) {
     [start, open, stop].find((button) => !button.hidden && !button.disabled)?.focus();
   }
+}
+
+/** The time of day of a moment, as people here write it. */
+function clock(moment) {
+  return new Date(moment).toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit' });
 }
 
 /** The desktop to show for a template: one that lives, else the newest. */
@@ -143,6 +158,20 @@ async function stop(card, button) {
   poll();
 }
 
+async function stay(card, button) {
+  busy(button, text('staying'));
+  try {
+    const { container } = await post('/api/container/extend', { id: card.dataset.desktop });
+    idle(button);
+    show(card, container);
+  } catch (error) {
+    idle(button);
+    showError(text('stay-failed'), error);
+  }
+  epoch += 1;
+  poll();
+}
+
 list?.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
   if (!button) return;
@@ -150,6 +179,7 @@ list?.addEventListener('click', (event) => {
   hideError();
   const card = button.closest('[data-template]');
   if (button.dataset.action === 'start') start(card, button);
+  else if (button.dataset.action === 'stay') stay(card, button);
   else stop(card, button);
 });
 

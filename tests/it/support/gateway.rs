@@ -2,7 +2,7 @@
 //! engine whose containers are fake desktops.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl TestGateway {
         Self::start_with(&[]).await
     }
 
-    /// With further settings.
+    /// With further settings. `file` names a `deskgate.toml` whose templates count.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = Arc::new(TempDir::new().expect("a directory"));
         Self::start_in(data, Arc::default(), Arc::default(), settings).await
@@ -141,6 +141,9 @@ impl TestGateway {
             } else {
                 raw.set(key, *value);
             }
+        }
+        if let Some((_, file)) = settings.iter().find(|(key, _)| *key == "file") {
+            raw.templates = Raw::load(Some(Path::new(file)), &|_| None).templates;
         }
         provider.serve(&beside);
         let config = Config::resolve(raw).expect("a configuration");

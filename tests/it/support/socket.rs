@@ -26,13 +26,29 @@ pub const KEY: &[u8] = &[4, 1, 0, 0, 0, 0, 0, 0x61];
 pub const UPDATE: &[u8] = &[3, 0, 0, 0, 0, 0, 0, 10, 0, 10];
 
 pub async fn open_h1(gateway: &TestGateway, path: &str, session: &str) -> Socket<TcpStream> {
+    open(gateway, path, session, Some("binary")).await
+}
+
+/// The events of a session's user; they speak no subprotocol.
+pub async fn open_events(gateway: &TestGateway, session: &str) -> Socket<TcpStream> {
+    open(gateway, "/api/container/events", session, None).await
+}
+
+async fn open(
+    gateway: &TestGateway,
+    path: &str,
+    session: &str,
+    protocol: Option<&str>,
+) -> Socket<TcpStream> {
     let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
     for (name, value) in [
-        ("origin", ORIGIN.to_owned()),
-        ("sec-websocket-protocol", "binary".to_owned()),
-        ("cookie", format!("__Host-Http-session={session}")),
+        ("origin", Some(ORIGIN.to_owned())),
+        ("sec-websocket-protocol", protocol.map(str::to_owned)),
+        ("cookie", Some(format!("__Host-Http-session={session}"))),
     ] {
-        request.headers_mut().insert(name, value.parse().unwrap());
+        if let Some(value) = value {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
     }
     let socket = TcpStream::connect(gateway.addr).await.unwrap();
     tokio_tungstenite::client_async(request, socket)
