@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::api::Api;
+use crate::api::{Api, ApiState};
 use crate::audit::Audit;
 use crate::authn::api_tokens::{self, ApiTokens};
 use crate::authn::cookies::Cookies;
@@ -29,6 +29,7 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::gateway::Gateway;
 use crate::gateway::limits::Limits as RateLimits;
+use crate::people::People;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response, body};
@@ -92,6 +93,8 @@ pub struct Core {
     pub metrics: Metrics,
     /// Who did what.
     pub audit: Audit,
+    /// What is stored about everybody.
+    pub people: People,
 }
 
 impl Core {
@@ -127,6 +130,12 @@ impl Core {
         });
         let tokens = ApiTokens::new(database.clone(), clock.clone(), audit.clone());
         let sessions = Arc::new(Sessions::new(database.clone(), clock, config.sessions));
+        let people = People::new(
+            database.clone(),
+            sessions.clone(),
+            desktops.clone(),
+            audit.clone(),
+        );
         Ok(Self {
             database,
             desktops,
@@ -135,6 +144,7 @@ impl Core {
             tasks,
             metrics,
             audit,
+            people,
         })
     }
 }
@@ -181,6 +191,7 @@ impl App {
             tasks,
             metrics,
             audit,
+            people,
         } = core;
         let server = config.server;
         let origin = OriginGuard::new(
@@ -203,8 +214,18 @@ impl App {
             tasks: tasks.clone(),
             on_logout: config.sessions.on_logout,
         };
-        let portal = origin.portal().as_str();
-        let api = Api::new(sign_out.clone(), tokens.clone(), tasks.clone(), portal);
+        let api = Api::new(ApiState {
+            desktops: desktops.clone(),
+            sign_out: sign_out.clone(),
+            tokens: tokens.clone(),
+            people,
+            database: database.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            origin: origin.portal().as_str().into(),
+            started_at: clock.timestamp(),
+        });
         check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
         let (listener, redirect) = listeners(&server)?;

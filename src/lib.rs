@@ -28,6 +28,8 @@ pub mod proxy;
 
 pub mod authz;
 
+pub mod people;
+
 pub mod authn;
 
 pub mod desktop;

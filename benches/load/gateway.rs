@@ -14,7 +14,7 @@ use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::Config;
 use deskgate::config::raw::Raw;
 use deskgate::engine::spec::{ContainerSpec, Network};
-use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
+use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
 use deskgate::model::audit::Actor;
 use deskgate::model::user::{Identity, Role};
 use futures_util::stream::{self, BoxStream};
@@ -191,7 +191,15 @@ impl Engine for StubEngine {
         Ok(true)
     }
 
-    async fn pull(&self, _: &str) -> Result<(), EngineError> {
+    async fn images(&self) -> Result<Vec<Image>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_volumes(&self, _: &[(&str, String)]) -> Result<u64, EngineError> {
+        Ok(0)
+    }
+
+    async fn pull(&self, _: &str, _: &Percent) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::extract::{Caller, JsonBody, Which, WhichQuery};
 use super::view::{ContainerView, QueueView, TemplateView, Viewer};
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, answer};
 use crate::authn::Authenticated;
 use crate::authz::policy::Action;
 use crate::model::desktop::Desktop;
@@ -31,10 +31,6 @@ pub(super) struct StartBody {
 
 fn url(state: &ApiState, desktop: &Desktop) -> String {
     format!("{}/desktop/{}/", state.origin, desktop.id)
-}
-
-pub(super) fn answer(status: StatusCode, value: serde_json::Value) -> Response {
-    (status, [(CACHE_CONTROL, "no-store")], Json(value)).into_response()
 }
 
 pub(super) async fn start(

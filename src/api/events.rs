@@ -1,5 +1,5 @@
-//! `GET /api/container/events`: a WebSocket that tells of each change of one's own desktops, one JSON
-//! object per change, beginning with how they are.
+//! `GET /api/container/events`: a WebSocket that tells of each change of one's own desktops, or with `?all=1`
+//! an admin of everybody's, one JSON object per change, beginning with how they are.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -20,7 +20,9 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 use super::view::{QueueView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
-use crate::desktop::{Change, DesktopError};
+use crate::authz::admin::authorize_admin;
+use crate::authz::policy::Area;
+use crate::desktop::{Change, DesktopError, Desktops};
 use crate::model::desktop::Desktop;
 use crate::respond::error::HttpError;
 
@@ -33,12 +35,19 @@ pub(super) async fn events(
     viewer: Viewer,
     mut request: Request,
 ) -> Result<Response, ApiError> {
+    let all = request.uri().query().is_some_and(|query| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .any(|(name, value)| name == "all" && value == "1")
+    });
+    if all {
+        authorize_admin(&who.principal, Area::Desktops)?;
+    }
     let accept = accept_key(request.headers())?;
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn("events", async move {
         if let Ok(upgraded) = upgrade.await {
-            serve(state, (who, viewer), upgraded).await;
+            serve(state, Listener { who, viewer, all }, upgraded).await;
         }
     });
     let headers = [
@@ -66,12 +75,35 @@ fn accept_key(headers: &HeaderMap) -> Result<String, HttpError> {
     Ok(derive_accept_key(key.as_bytes()))
 }
 
-async fn serve(state: ApiState, (who, viewer): (Authenticated, Viewer), upgraded: Upgraded) {
+/// Who listens, and to what.
+struct Listener {
+    who: Authenticated,
+    viewer: Viewer,
+    /// Everybody's desktops, not just their own.
+    all: bool,
+}
+
+impl Listener {
+    /// The desktops that they hear of, as they are now.
+    async fn desktops(&self, desktops: &Desktops) -> Result<Vec<Desktop>, DesktopError> {
+        if self.all {
+            desktops.list_all().await
+        } else {
+            desktops.list(self.who.user()).await
+        }
+    }
+
+    fn hears_of(&self, desktop: &Desktop) -> bool {
+        self.all || desktop.user_id == self.who.user().id
+    }
+}
+
+async fn serve(state: ApiState, listener: Listener, upgraded: Upgraded) {
     let mut socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let code = tokio::select! {
-        _ = tell(&state, (&who, &viewer), &mut socket) => return,
-        () = who.principal.ended().cancelled() => CloseCode::Policy,
+        _ = tell(&state, &listener, &mut socket) => return,
+        () = listener.who.principal.ended().cancelled() => CloseCode::Policy,
         () = state.tasks.soft().cancelled() => CloseCode::Restart,
     };
     let frame = CloseFrame {
@@ -85,12 +117,12 @@ async fn serve(state: ApiState, (who, viewer): (Authenticated, Viewer), upgraded
 /// Tells what happens until the connection ends.
 async fn tell(
     state: &ApiState,
-    (who, viewer): (&Authenticated, &Viewer),
+    listener: &Listener,
     socket: &mut WebSocketStream<TokioIo<Upgraded>>,
 ) -> Result<(), EventsError> {
-    let user = who.user();
+    let viewer = &listener.viewer;
     let mut changes = state.desktops.changes();
-    for desktop in state.desktops.list(user).await? {
+    for desktop in listener.desktops(&state.desktops).await? {
         for message in now(state, desktop, viewer).await? {
             socket.send(message).await?;
         }
@@ -98,11 +130,11 @@ async fn tell(
     loop {
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(change) if change.desktop().user_id == user.id => socket.send(message(state, &change, viewer).await?).await?,
+                Ok(change) if listener.hears_of(change.desktop()) => socket.send(message(state, &change, viewer).await?).await?,
                 Ok(_) => {}
                 // Too slow to hear all of it: tell how everything is now.
                 Err(RecvError::Lagged(_)) => {
-                    for desktop in state.desktops.list(user).await? {
+                    for desktop in listener.desktops(&state.desktops).await? {
                         for message in now(state, desktop, viewer).await? {
                             socket.send(message).await?;
                         }

@@ -1,6 +1,7 @@
 //! The JSON control plane: an axum router that the gateway calls as a service, after it has decided
 //! who is asking. No SQL and no engine calls here.
 
+mod admin;
 mod containers;
 mod events;
 mod extract;
@@ -10,30 +11,53 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
+use axum::{Json, Router};
 use http_body_util::BodyExt;
 use tower_service::Service;
 
+use crate::audit::Audit;
 use crate::authn::Authenticated;
 use crate::authn::api_tokens::ApiTokens;
 use crate::authn::sign_out::SignOut;
+use crate::authz::AuthzError;
+use crate::authz::admin::{AdminGrant, authorize_admin};
+use crate::clock::Clock;
 use crate::desktop::Desktops;
+use crate::model::time::Timestamp;
+use crate::people::People;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::problem;
+use crate::store::Database;
 use crate::tasks::Tasks;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
-struct ApiState {
-    desktops: Desktops,
-    tokens: ApiTokens,
-    sign_out: SignOut,
-    tasks: Tasks,
+pub struct ApiState {
+    /// The life of desktops.
+    pub desktops: Desktops,
+    /// Who is signed in, and how that ends.
+    pub sign_out: SignOut,
+    /// What programs may do in somebody's name.
+    pub tokens: ApiTokens,
+    /// What is stored about each of them.
+    pub people: People,
+    /// Lists of everything.
+    pub database: Database,
+    /// Who did what.
+    pub audit: Audit,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Background work.
+    pub tasks: Tasks,
     /// Our origin, for the addresses in answers.
-    origin: Arc<str>,
+    pub origin: Arc<str>,
+    /// When the gateway started.
+    pub started_at: Timestamp,
 }
 
 /// The API as a service.
@@ -43,16 +67,9 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API for these sessions, the desktops that they start, and tokens.
+    /// The API over these parts.
     #[must_use]
-    pub fn new(sign_out: SignOut, tokens: ApiTokens, tasks: Tasks, origin: &str) -> Self {
-        let state = ApiState {
-            desktops: sign_out.desktops.clone(),
-            sign_out,
-            tokens,
-            tasks,
-            origin: origin.into(),
-        };
+    pub fn new(state: ApiState) -> Self {
         let router = Router::new()
             .route("/api/container/start", post(containers::start))
             .route("/api/container/status", get(containers::status))
@@ -82,19 +99,31 @@ impl Api {
                 "/api/sessions/{id}",
                 delete(sessions::end).fallback(only("DELETE")),
             )
+            .merge(admin::routes())
             .method_not_allowed_fallback(wrong_method)
             .fallback(|| async { ApiError(HttpError::NotFound) })
             .with_state(state);
         Self { router }
     }
 
-    /// Answers a request of somebody who is known.
+    /// Refuses somebody whose role is not that of `path`, before anything else of the request is looked at.
+    pub fn admit(who: &Authenticated, path: &str) -> Result<Option<AdminGrant>, AuthzError> {
+        let area = admin::area_of(path);
+        area.map(|area| authorize_admin(&who.principal, area))
+            .transpose()
+    }
+
+    /// Answers a request of somebody who is known, and was admitted.
     pub async fn call(
         &self,
         who: Authenticated,
+        grant: Option<AdminGrant>,
         context: &RequestContext,
         mut request: Request,
     ) -> Response {
+        if let Some(grant) = grant {
+            request.extensions_mut().insert(grant);
+        }
         request.extensions_mut().insert(who.actor(context));
         request.extensions_mut().insert(who);
         request.extensions_mut().insert(context.lang);
@@ -107,7 +136,12 @@ impl Api {
     }
 }
 
-/// Refuses the methods that an address with several does not have.
+/// A JSON answer that no cache keeps.
+fn answer(status: StatusCode, value: serde_json::Value) -> axum::response::Response {
+    (status, [(CACHE_CONTROL, "no-store")], Json(value)).into_response()
+}
+
+/// Refuses the methods that an address with several, or with an unusual one, does not have.
 fn only(allowed: &'static str) -> impl Fn() -> std::future::Ready<ApiError> + Clone {
     move || std::future::ready(ApiError(HttpError::Method(allowed)))
 }

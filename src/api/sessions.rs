@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::containers::answer;
+use super::answer;
 use super::extract::Caller;
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;

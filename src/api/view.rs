@@ -13,6 +13,7 @@ use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::reason::Reason;
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
+use crate::model::user::User;
 use crate::request::lang::Lang;
 use crate::respond::reason;
 
@@ -89,6 +90,24 @@ impl Viewer {
             stops_soon: planned.is_some_and(|planned| planned.soon),
             last_accessed: desktop.last_accessed,
             last_input: desktop.last_input,
+        }
+    }
+}
+
+/// Whose a desktop is.
+#[derive(Debug, Serialize)]
+pub(super) struct OwnerView<'a> {
+    id: UserId,
+    username: &'a str,
+    name: Option<&'a str>,
+}
+
+impl<'a> From<&'a User> for OwnerView<'a> {
+    fn from(user: &'a User) -> Self {
+        Self {
+            id: user.id,
+            username: &user.identity.username,
+            name: user.identity.name.as_deref(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod health;
 mod migrate;
 mod serve;
 mod token;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,6 +57,11 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// See who is known, hand out what is stored about a person, or delete it
+    User {
+        #[command(subcommand)]
+        command: user::Command,
+    },
     /// Ask the running gateway whether it is ready
     Health,
 }
@@ -81,6 +87,7 @@ impl Cli {
             Command::Migrate => migrate::run(raw).await,
             Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,
             Command::Token(command) => token::run(raw, command).await,
+            Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,
         };
         match done {

@@ -9,8 +9,8 @@ use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
 use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
-use crate::engine::EngineError;
 use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network};
+use crate::engine::{EngineError, Percent};
 use crate::model::desktop::{Desktop, State};
 use crate::model::reason::Reason;
 use crate::model::template::{Pull, Template, TlsVerify};
@@ -223,10 +223,10 @@ impl Desktops {
         match pull {
             Pull::Missing | Pull::Always if !there => {
                 tracing::info!(image, "pulling image");
-                engine.pull(image).await
+                engine.pull(image, &Percent::default()).await
             }
             Pull::Always => {
-                if let Err(error) = engine.pull(image).await {
+                if let Err(error) = engine.pull(image, &Percent::default()).await {
                     tracing::warn!(image, error = %ErrorChain(&error), "not pulled, the image at hand is used");
                 }
                 Ok(())

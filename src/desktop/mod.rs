@@ -5,6 +5,7 @@ pub mod activity;
 mod ages;
 pub mod directory;
 mod extend;
+pub mod images;
 mod launch;
 mod memory;
 mod nap;
@@ -32,11 +33,11 @@ use tokio::sync::broadcast;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{DesktopConfig, Reach};
-use crate::engine::spec::{Place, reach_of};
+use crate::engine::spec::{LABEL_INSTANCE, LABEL_USER, Place, reach_of};
 use crate::engine::{Engine, EngineError};
 use crate::model::audit::{Event, Object};
 use crate::model::desktop::{Desktop, State};
-use crate::model::id::DesktopId;
+use crate::model::id::{DesktopId, UserId};
 use crate::model::reason::Reason;
 use crate::model::template::{Template, TlsVerify};
 use crate::model::user::User;
@@ -89,6 +90,9 @@ pub enum DesktopError {
     /// There is not enough memory for one more.
     #[error("there is no memory for another desktop")]
     NoMemory,
+    /// Enough images are being pulled.
+    #[error("too many images are being pulled")]
+    TooManyPulls,
     /// There is no such desktop.
     #[error("there is no such desktop")]
     NotFound,
@@ -152,6 +156,7 @@ struct Inner {
     changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
+    pulls: Mutex<images::Pulls>,
     /// How long each has been idle, for the reaper.
     ages: Mutex<Ages>,
     warnings: Mutex<Warnings>,
@@ -176,6 +181,17 @@ impl Change {
             Self::To(desktop) | Self::Warning(desktop) | Self::Removed(desktop) => desktop,
         }
     }
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Live desktops that are allowed.
+    pub max_desktops: u32,
+    /// Ports that live desktops have.
+    pub ports_used: usize,
+    /// Ports that there are; none where nothing is published.
+    pub ports_total: usize,
 }
 
 /// What a look-up by id found.
@@ -207,6 +223,7 @@ impl Desktops {
                 pace: Pace::new(parts.config.start_rate, parts.clock.clone()),
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
+                pulls: Mutex::default(),
                 ages: Mutex::default(),
                 warnings: Mutex::default(),
                 parts,
@@ -340,6 +357,50 @@ impl Desktops {
     /// The user's desktops, newest first.
     pub async fn list(&self, user: &User) -> Result<Vec<Desktop>, DesktopError> {
         Ok(self.inner.parts.database.list_desktops(user.id).await?)
+    }
+
+    /// Everybody's desktops, oldest first.
+    pub async fn list_all(&self) -> Result<Vec<Desktop>, DesktopError> {
+        let parts = &self.inner.parts;
+        Ok(parts.database.all_desktops(parts.engine.name()).await?)
+    }
+
+    /// Name of the installation.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.parts.instance
+    }
+
+    /// What runs the containers.
+    #[must_use]
+    pub fn engine_name(&self) -> &'static str {
+        self.inner.parts.engine.name()
+    }
+
+    /// How much room there is.
+    pub async fn capacity(&self) -> Result<Capacity, DesktopError> {
+        let parts = &self.inner.parts;
+        let used = parts.database.ports_in_use(parts.engine.name()).await?;
+        let publishes = parts.config.reach == Reach::Port;
+        Ok(Capacity {
+            max_desktops: parts.config.max_total,
+            ports_used: used.len(),
+            ports_total: if publishes {
+                parts.config.ports.len()
+            } else {
+                0
+            },
+        })
+    }
+
+    /// Removes the volumes with a user's files; returns how many there were. Their desktops must be gone.
+    pub async fn remove_homes(&self, user: UserId) -> Result<u64, DesktopError> {
+        let parts = &self.inner.parts;
+        let labels = [
+            (LABEL_INSTANCE, parts.instance.clone()),
+            (LABEL_USER, user.to_string()),
+        ];
+        Ok(parts.engine.remove_volumes(&labels).await?)
     }
 
     /// Asks the engine what the container is doing, and takes note if it has ended behind our back.

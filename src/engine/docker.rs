@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EventMessage, ExecConfig,
-    NetworkCreateRequest,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, CreateImageInfo,
+    EventMessage, ExecConfig, NetworkCreateRequest,
 };
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    ListImagesOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::stream::BoxStream;
@@ -26,8 +26,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_INSTANCE, Network};
-use super::{Container, ContainerState, Engine, EngineError, Event};
+use super::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
 use crate::config::EngineConfig;
+use crate::model::time::Timestamp;
 
 /// How long one ordinary call may take. Creating a container on a busy disk is the slowest.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -234,12 +235,47 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+    async fn images(&self) -> Result<Vec<Image>, EngineError> {
+        let client = self.client().await?;
+        let found = within(CALL_TIMEOUT, client.list_images(None::<ListImagesOptions>)).await?;
+        let images = found.into_iter().map(|image| Image {
+            id: image.id,
+            names: image.repo_tags,
+            size: image.size,
+            created_at: Timestamp::from_millis(image.created.saturating_mul(1000)),
+        });
+        Ok(images.collect())
+    }
+
+    async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError> {
+        let client = self.client().await?;
+        let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let filters = HashMap::from([("label".to_owned(), labels.collect::<Vec<_>>())]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let found = within(CALL_TIMEOUT, client.list_volumes(Some(options))).await?;
+        let mut removed = 0;
+        for volume in found.volumes.unwrap_or_default() {
+            let gone = within(
+                CALL_TIMEOUT,
+                client.remove_volume(&volume.name, None::<RemoveVolumeOptions>),
+            )
+            .await;
+            accept(gone, |error| matches!(error, EngineError::NotFound))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
         let client = self.client().await?;
         let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        let mut layers = HashMap::new();
         let pull = client
             .create_image(Some(options), None, None)
-            .try_for_each(|_| async { Ok(()) });
+            .try_for_each(|step| {
+                note_layer(&mut layers, step, percent);
+                async { Ok(()) }
+            });
         match tokio::time::timeout(PULL_TIMEOUT, pull).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(EngineError::Pull(error)),
@@ -378,6 +414,25 @@ impl Engine for DockerEngine {
         let lines: Vec<String> = within(CALL_TIMEOUT, lines.try_collect()).await?;
         Ok(lines.concat())
     }
+}
+
+/// Notes how far a layer of an image is. Half of the way is its download, the other half its unpacking.
+fn note_layer(layers: &mut HashMap<String, (u64, u64)>, step: CreateImageInfo, percent: &Percent) {
+    let (Some(layer), Some(detail)) = (step.id, step.progress_detail) else {
+        return;
+    };
+    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    let (Some(current), Some(total)) = (count(detail.current), count(detail.total)) else {
+        return;
+    };
+    let unpacks = step.status.is_some_and(|status| status == "Extracting");
+    let done = if unpacks { total + current } else { current };
+    let known = layers.entry(layer).or_default();
+    *known = (done.max(known.0), total.saturating_mul(2).max(known.1));
+    let (current, total) = layers.values().fold((0, 0), |(current, total), layer| {
+        (current + layer.0, total + layer.1)
+    });
+    percent.note(current, total);
 }
 
 fn inspected(found: ContainerInspectResponse) -> Container {

@@ -7,11 +7,14 @@ pub mod spec;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+use crate::model::time::Timestamp;
 use spec::{ContainerSpec, Network};
 
 /// What can go wrong at the engine.
@@ -97,6 +100,38 @@ pub struct Container {
     pub address: Option<IpAddr>,
 }
 
+/// An image as the engine knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The engine's id.
+    pub id: String,
+    /// References that lead to it.
+    pub names: Vec<String>,
+    /// Bytes on disk.
+    pub size: i64,
+    /// When it was built.
+    pub created_at: Timestamp,
+}
+
+/// How far a pull is; clones show the same.
+#[derive(Clone, Debug, Default)]
+pub struct Percent(Arc<AtomicU8>);
+
+impl Percent {
+    /// 0 to 100.
+    #[must_use]
+    pub fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes how much of all there is has come. It never goes back when more turns out to be needed.
+    pub fn note(&self, current: u64, total: u64) {
+        let percent = current.saturating_mul(100) / total.max(1);
+        let percent = u8::try_from(percent.min(100)).unwrap_or(100);
+        self.0.fetch_max(percent, Ordering::Relaxed);
+    }
+}
+
 /// Something that happened to a container: its name, and what.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -125,8 +160,12 @@ pub trait Engine: Send + Sync + Debug {
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError>;
     /// Whether the image is on this machine.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
-    /// Brings the image to this machine.
-    async fn pull(&self, image: &str) -> Result<(), EngineError>;
+    /// Images on this machine.
+    async fn images(&self) -> Result<Vec<Image>, EngineError>;
+    /// Brings the image to this machine, and says how far it is.
+    async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError>;
+    /// Removes the volumes that carry all of these labels; returns how many there were. One in use is an error.
+    async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError>;
     /// Makes a container and returns its id.
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
     /// Starts it; fine when it runs already.

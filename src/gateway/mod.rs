@@ -159,10 +159,11 @@ impl Gateway {
             Route::Api => {
                 let who = self.authenticated(context, side, &request).await;
                 let who = who.map_err(|error| self.limits.refused(context, error))?;
+                let grant = Api::admit(&who, request.uri().path())?;
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
                 scopes::authorize_call(&who.principal, request.method(), request.uri().path())?;
-                Ok(self.api.call(who, context, request).await)
+                Ok(self.api.call(who, grant, context, request).await)
             }
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,

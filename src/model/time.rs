@@ -54,6 +54,23 @@ impl From<OffsetDateTime> for Timestamp {
     }
 }
 
+/// Text that is not a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time in the form of RFC 3339")]
+pub struct InvalidTime;
+
+impl std::str::FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    /// RFC 3339, or a day, which begins at midnight UTC.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let midnight = format!("{text}T00:00:00Z");
+        let full = if text.len() == 10 { &midnight } else { text };
+        let time = OffsetDateTime::parse(full, &Rfc3339).map_err(|_| InvalidTime)?;
+        Ok(time.into())
+    }
+}
+
 impl std::fmt::Display for Timestamp {
     /// RFC 3339, UTC; a time that the calendar cannot hold is shown as its milliseconds.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,6 +104,17 @@ mod tests {
             Timestamp::from_millis(i64::MAX).to_string(),
             i64::MAX.to_string()
         );
+    }
+
+    #[test]
+    fn read_from_rfc_3339_or_a_day() {
+        let read = |text: &str| text.parse().map(Timestamp::millis);
+        assert_eq!(read("2023-11-14T22:13:20.123Z"), Ok(1_700_000_000_123));
+        assert_eq!(read("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000));
+        assert_eq!(read("2023-11-14"), Ok(1_699_920_000_000));
+        for wrong in ["", "yesterday", "2023-11-1", "2023-13-14", "1700000000"] {
+            assert_eq!(read(wrong), Err(InvalidTime), "{wrong}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::desktop::DesktopError;
 use crate::engine::EngineError;
 use crate::model::reason::Reason;
 use crate::model::scope::{Scope, UnknownScope};
+use crate::people::PeopleError;
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
 use crate::rate::TooOften;
@@ -83,6 +84,15 @@ pub enum HttpError {
     ForeignOrigin,
     #[error("the desktop is {0}")]
     NotRunning(&'static str),
+}
+
+impl From<PeopleError> for HttpError {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::Store(error) => error.into(),
+            PeopleError::Desktop(error) => error.into(),
+        }
+    }
 }
 
 impl From<FinishError> for HttpError {
@@ -401,6 +411,12 @@ fn desktop(error: &DesktopError) -> Row {
             StatusCode::SERVICE_UNAVAILABLE,
             "desktop_asleep",
             "The desktop is paused. Open its page to wake it.",
+        )
+        .retry(60),
+        DesktopError::TooManyPulls => Row::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_pulls",
+            "Enough images are being pulled. Please wait for one of them.",
         )
         .retry(60),
         DesktopError::NotFound => Row::not_found(),

@@ -1,9 +1,10 @@
 //! The `audit_log` table. Rows are added and read; the only statements that change it otherwise are those of
 //! retention and of forgetting a person.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::Row;
 
+use super::conditions::Conditions;
 use super::{Database, StoreError, on_pool};
 use crate::model::id::AuditId;
 use crate::model::time::Timestamp;
@@ -43,6 +44,34 @@ pub struct Entry {
     pub details: Map<String, Value>,
 }
 
+impl Entry {
+    /// As answers and exports show it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let subject = self
+            .subject_id
+            .as_ref()
+            .map(|id| json!({ "id": id, "username": self.subject_name }));
+        let object = self
+            .object_kind
+            .as_ref()
+            .map(|kind| json!({ "kind": kind, "id": self.object_id }));
+        json!({
+            "id": self.id,
+            "at": self.at,
+            "action": self.action,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "actor": { "kind": self.actor_kind, "id": self.actor_id, "name": self.actor_name },
+            "subject": subject,
+            "object": object,
+            "address": self.address,
+            "request_id": self.request_id,
+            "details": self.details,
+        })
+    }
+}
+
 /// Which entries are wanted; all that is said must be so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -65,26 +94,17 @@ const COLUMNS: &str =
     audit_log.request_id, audit_log.details";
 
 impl Filter {
-    /// The condition, whose first two parameters are times, and its further parameters.
-    fn sql(&self) -> (String, Vec<String>) {
-        let mut sql = "audit_log.at >= $1 AND audit_log.at < $2".to_owned();
-        let mut values = Vec::new();
-        let mut add = |value: &Option<String>, condition: &str| {
-            if let Some(value) = value {
-                values.push(value.clone());
-                let place = format!("${}", values.len() + 2);
-                sql.push_str(" AND ");
-                sql.push_str(&condition.replace('?', &place));
-            }
-        };
-        add(
-            &self.user,
+    /// The condition; its first two parameters are times.
+    fn conditions(&self) -> Conditions {
+        let mut all = Conditions::new("audit_log.at >= $1 AND audit_log.at < $2", 3);
+        all.add(
+            self.user.clone(),
             "(audit_log.actor_id = ? OR audit_log.subject_id = ? OR audit_log.actor_name = ?
               OR audit_log.subject_id IN (SELECT id FROM users WHERE username = ?))",
         );
-        add(&self.action, "audit_log.action = ?");
-        add(&self.before.map(|id| id.to_string()), "audit_log.id < ?");
-        (sql, values)
+        all.add(self.action.clone(), "audit_log.action = ?");
+        all.add(self.before.map(|id| id.to_string()), "audit_log.id < ?");
+        all
     }
 }
 
@@ -124,7 +144,11 @@ impl Database {
 
     /// At most `limit` entries, newest first.
     pub async fn list_audit(&self, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        let (condition, values) = filter.sql();
+        let Conditions {
+            sql: condition,
+            values,
+            ..
+        } = filter.conditions();
         let sql = format!(
             "SELECT {COLUMNS} FROM audit_log LEFT JOIN users ON users.id = audit_log.subject_id
              WHERE {condition} ORDER BY audit_log.id DESC LIMIT {limit}"
@@ -134,7 +158,7 @@ impl Database {
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(millis(filter.since, i64::MIN))
                 .bind(millis(filter.until, i64::MAX));
-            for value in values {
+            for value in &values {
                 query = query.bind(value);
             }
             let rows = query.fetch_all(pool).await?;

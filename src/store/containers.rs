@@ -252,13 +252,23 @@ impl Database {
     }
 }
 
-/// The columns of a row, whichever database it came from.
-struct Columns<'a> {
-    text: &'a dyn Fn(&str) -> Result<Option<String>, sqlx::Error>,
-    number: &'a dyn Fn(&str) -> Result<Option<i64>, sqlx::Error>,
+/// The columns as [`desktop_from`] reads them, for statements that join the table.
+pub(super) fn qualified() -> String {
+    let columns = COLUMNS
+        .split(',')
+        .map(|column| format!("containers.{}", column.trim()));
+    columns.collect::<Vec<_>>().join(", ")
 }
 
-fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
+/// The columns of a row, whichever database it came from.
+pub(super) struct Columns<'a> {
+    /// Text of a column, by name.
+    pub text: &'a dyn Fn(&str) -> Result<Option<String>, sqlx::Error>,
+    /// Number of a column, by name.
+    pub number: &'a dyn Fn(&str) -> Result<Option<i64>, sqlx::Error>,
+}
+
+pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
     let text = |column: &str| -> Result<String, StoreError> {
         Ok((row.text)(column)?.unwrap_or_default())
     };

@@ -4,8 +4,11 @@
 pub mod api_tokens;
 pub mod audit;
 mod certificates;
+mod conditions;
 pub mod containers;
 pub mod notify;
+pub mod overview;
+pub mod people;
 pub mod sessions;
 pub mod starts;
 pub mod users;

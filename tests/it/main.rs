@@ -9,6 +9,7 @@ mod support;
 
 mod account;
 mod activation;
+mod admin;
 mod api;
 mod audit;
 mod command;
@@ -25,6 +26,7 @@ mod life;
 mod login;
 mod lookup;
 mod nap;
+mod people;
 mod provider_faults;
 mod providers;
 mod proxy;

@@ -1,21 +1,24 @@
 //! The story of the store, on SQLite and, where a server is at hand, on PostgreSQL.
 
+mod people;
+
 use std::time::Duration;
 
 use deskgate::authn::api_token::ApiTokenSecret;
 use deskgate::authn::token::SessionSecret;
 use deskgate::config::{DatabaseConfig, Secret};
 use deskgate::model::desktop::{Activity, Desktop, State};
-use deskgate::model::id::{AuditId, DesktopId, SessionId, TokenId, UserId};
+use deskgate::model::id::{DesktopId, SessionId, TokenId, UserId};
 use deskgate::model::scope::Scopes;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
 use deskgate::store::api_tokens::NewToken;
-use deskgate::store::audit::{Entry, Filter};
 use deskgate::store::containers::Change;
 use deskgate::store::sessions::{Ending, NewSession};
 use deskgate::store::starts::{Limits, Recorded};
+
+use people::{audit, overview};
 
 const ENGINE: &str = "docker";
 
@@ -422,74 +425,6 @@ async fn lifecycle(db: &Database, one: &Desktop) {
     );
 }
 
-fn entry(count: u16, at_millis: i64, user: &User) -> Entry {
-    Entry {
-        id: AuditId::at(at(at_millis), count),
-        at: at(at_millis),
-        action: if count == 0 { "start" } else { "stop" }.into(),
-        outcome: "success".into(),
-        reason: None,
-        actor_kind: "user".into(),
-        actor_id: Some(user.id.to_string()),
-        actor_name: Some("the name then".into()),
-        subject_id: Some(user.id.to_string()),
-        subject_name: Some(user.identity.username.clone()),
-        object_kind: Some("desktop".into()),
-        object_id: Some("one".into()),
-        address: Some("192.0.2.1".into()),
-        request_id: None,
-        details: [("template".to_owned(), "Ümläut \"quoted\"".into())]
-            .into_iter()
-            .collect(),
-    }
-}
-
-async fn audit(db: &Database, first: &User, second: &User) {
-    let entries = [
-        entry(0, 1000, first),
-        entry(1, 1000, first),
-        entry(0, 2000, second),
-    ];
-    db.insert_audit(&entries).await.unwrap();
-    db.insert_audit(&entries[..1]).await.unwrap();
-    let list = async |filter: &Filter, limit| db.list_audit(filter, limit).await.unwrap();
-    let [a, b, c] = entries;
-    let everything = Filter::default();
-    assert_eq!(
-        list(&everything, 9).await,
-        [c.clone(), b.clone(), a.clone()]
-    );
-    let page = list(&everything, 2).await;
-    let next = Filter {
-        before: Some(page[1].id),
-        ..Filter::default()
-    };
-    assert_eq!(list(&next, 2).await, std::slice::from_ref(&a));
-    for user in [first.id.to_string(), first.identity.username.clone()] {
-        let of_first = Filter {
-            user: Some(user),
-            ..Filter::default()
-        };
-        assert_eq!(list(&of_first, 9).await, [b.clone(), a.clone()]);
-    }
-    let starts = Filter {
-        action: Some("start".into()),
-        since: Some(at(1001)),
-        ..Filter::default()
-    };
-    assert_eq!(list(&starts, 9).await, std::slice::from_ref(&c));
-    let early = Filter {
-        action: Some("stop".into()),
-        until: Some(at(1000)),
-        ..Filter::default()
-    };
-    assert_eq!(list(&early, 9).await, []);
-    assert_eq!(db.count_old_audit(at(2000)).await.unwrap(), 2);
-    assert_eq!(db.delete_old_audit(at(2000), 1).await.unwrap(), 1);
-    assert_eq!(db.delete_old_audit(at(2000), 9).await.unwrap(), 1);
-    assert_eq!(list(&everything, 9).await, [c]);
-}
-
 async fn story(config: DatabaseConfig) {
     let db = Database::connect(&config).await.unwrap();
     let applied = db.migrate().await.unwrap();
@@ -511,6 +446,7 @@ async fn story(config: DatabaseConfig) {
     desktops(&db, &first, &second, session).await;
     tokens(&db, &first, &second).await;
     audit(&db, &first, &second).await;
+    overview(&db, &first, &second).await;
     assert!(db.list_desktops(UserId::random()).await.unwrap().is_empty());
     db.close().await;
     assert!(db.ping().await.is_err());

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE, Network};
-use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event};
+use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
+use deskgate::model::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::fake_desktop::{FakeDesktop, FakeOptions};
 
@@ -32,6 +34,12 @@ pub struct FakeEngine {
     pub fakes: Mutex<FakeOptions>,
     /// Commands that were run in containers, and images that were pulled.
     pub said: Mutex<Vec<String>>,
+    /// Home volumes and their labels.
+    pub volumes: Mutex<HashMap<String, HashMap<String, String>>>,
+    /// Images that were pulled.
+    pulled: Mutex<Vec<String>>,
+    /// Lets a pull of an image called `good/...` go on from its 40 %.
+    pub pull_on: Notify,
     /// Answers nothing.
     pub down: AtomicBool,
     /// Wakes never end.
@@ -61,6 +69,9 @@ impl Default for FakeEngine {
             specs: Mutex::default(),
             fakes: Mutex::default(),
             said: Mutex::default(),
+            volumes: Mutex::default(),
+            pulled: Mutex::default(),
+            pull_on: Notify::new(),
             down: AtomicBool::default(),
             stuck: AtomicBool::default(),
             pauses: AtomicUsize::default(),
@@ -223,9 +234,43 @@ impl Engine for FakeEngine {
         self.check().map(|()| true)
     }
 
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+    async fn images(&self) -> Result<Vec<Image>, EngineError> {
+        self.check()?;
+        let pulled = self.pulled.lock().unwrap().clone();
+        Ok(pulled
+            .into_iter()
+            .map(|name| Image {
+                id: format!("sha256:{name}"),
+                names: vec![name],
+                size: 1000,
+                created_at: Timestamp::from_millis(1_700_000_000_000),
+            })
+            .collect())
+    }
+
+    async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
         self.said.lock().unwrap().push(format!("pull {image}"));
-        Err(EngineError::ImageMissing)
+        self.check()?;
+        if !image.starts_with("good/") {
+            return Err(EngineError::ImageMissing);
+        }
+        percent.note(40, 100);
+        self.pull_on.notified().await;
+        self.pulled.lock().unwrap().push(image.to_owned());
+        Ok(())
+    }
+
+    async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError> {
+        self.check()?;
+        let mut volumes = self.volumes.lock().unwrap();
+        let before = volumes.len();
+        volumes.retain(|_, have| {
+            let all = labels
+                .iter()
+                .all(|(name, value)| have.get(*name) == Some(value));
+            !all
+        });
+        Ok(u64::try_from(before - volumes.len()).unwrap())
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
@@ -240,6 +285,10 @@ impl Engine for FakeEngine {
         };
         containers.insert(spec.name.clone(), made);
         self.specs.lock().unwrap().push(spec.clone());
+        if let Some(home) = &spec.home {
+            let mut volumes = self.volumes.lock().unwrap();
+            volumes.insert(home.name.clone(), home.labels.clone());
+        }
         self.created.fetch_add(1, Ordering::SeqCst);
         Ok(spec.name.clone())
     }

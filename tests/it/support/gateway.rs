@@ -190,12 +190,17 @@ impl TestGateway {
 
     /// A session of somebody with this name, without the way through the provider.
     pub async fn session(&self, name: &str) -> String {
+        self.session_of(&identity(name)).await
+    }
+
+    /// A session of somebody like this.
+    pub async fn session_of(&self, identity: &Identity) -> String {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let database = Database::connect(&self.config.database)
             .await
             .expect("the database");
         let user = database
-            .upsert_user(&identity(name), clock.timestamp())
+            .upsert_user(identity, clock.timestamp())
             .await
             .expect("a user");
         let sessions = Sessions::new(database.clone(), clock, self.config.sessions);
@@ -205,6 +210,17 @@ impl TestGateway {
             .expect("a session");
         database.close().await;
         secret.expose().to_owned()
+    }
+
+    /// A program that acts for somebody with this name and role.
+    pub async fn program_as(&self, name: &str, role: Role) -> Browser {
+        let somebody = Identity {
+            role,
+            ..identity(name)
+        };
+        let session = self.session_of(&somebody).await;
+        self.browser()
+            .with("authorization", &format!("Bearer {session}"))
     }
 
     /// A program that acts for somebody with this name.

@@ -1,0 +1,153 @@
+//! `/api/admin/*`: what admins see and do. Every handler asks for an [`Admin`], and the gateway refuses other
+//! roles before it looks at anything else of the request ([`area_of`]).
+
+mod audit;
+mod containers;
+mod images;
+mod overview;
+mod sessions;
+mod users;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::routing::{delete, get, post};
+use serde::de::DeserializeOwned;
+
+use super::extract::Caller;
+use super::{ApiError, ApiState, only};
+use crate::authn::Authenticated;
+use crate::authz::AuthzError;
+use crate::authz::admin::AdminGrant;
+use crate::authz::policy::Area;
+use crate::model::audit::Actor;
+use crate::respond::error::HttpError;
+use crate::store::overview::Page;
+
+/// Rows of a page when nothing is said.
+const DEFAULT_ROWS: u32 = 50;
+/// Rows of a page at most.
+const MAX_ROWS: u32 = 500;
+
+/// The area of an admin's address; `None` for addresses of everybody.
+pub(super) fn area_of(path: &str) -> Option<Area> {
+    let rest = path.strip_prefix("/api/admin")?;
+    if !(rest.is_empty() || rest.starts_with('/')) {
+        return None;
+    }
+    let word = rest.trim_start_matches('/').split('/').next();
+    Some(match word.unwrap_or_default() {
+        "users" => Area::Users,
+        "sessions" => Area::Sessions,
+        "images" => Area::Images,
+        "audit" => Area::Audit,
+        _ => Area::Desktops,
+    })
+}
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/api/admin/overview", get(overview::overview))
+        .route("/api/admin/containers", get(containers::list))
+        .route("/api/admin/containers/stop", post(containers::stop_many))
+        .route(
+            "/api/admin/containers/remove",
+            post(containers::remove_many),
+        )
+        .route("/api/admin/containers/{id}/stop", post(containers::stop))
+        .route(
+            "/api/admin/containers/{id}/remove",
+            post(containers::remove),
+        )
+        .route("/api/admin/users", get(users::list))
+        .route(
+            "/api/admin/users/{id}",
+            delete(users::forget).fallback(only("DELETE")),
+        )
+        .route("/api/admin/users/{id}/export", get(users::export))
+        .route("/api/admin/sessions", get(sessions::list))
+        .route(
+            "/api/admin/sessions/{id}",
+            delete(sessions::revoke).fallback(only("DELETE")),
+        )
+        .route("/api/admin/images", get(images::list))
+        .route("/api/admin/images/pull", post(images::pull))
+        .route("/api/admin/audit", get(audit::list))
+}
+
+/// Somebody whom the gateway let in as an admin.
+pub(super) struct Admin {
+    /// The proof.
+    pub grant: AdminGrant,
+    /// How the audit log calls them.
+    pub actor: Actor,
+    /// The request's session or token.
+    pub who: Authenticated,
+}
+
+impl<S: Sync> FromRequestParts<S> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // `Api::call` puts it there, for admins only.
+        let grant = head.extensions.get::<AdminGrant>().copied();
+        let grant = grant.ok_or(AuthzError::WrongRole)?;
+        let Caller { who, actor } = Caller::from_request_parts(head, state).await?;
+        Ok(Self { grant, actor, who })
+    }
+}
+
+/// The query of a request, where an unknown or doubled field is a mistake that is named.
+pub(super) struct Asked<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = Query::try_from_uri(&head.uri);
+        let Query(asked) = query.map_err(|error| HttpError::Query(error.body_text()))?;
+        Ok(Self(asked))
+    }
+}
+
+fn page(limit: Option<u32>, offset: Option<u32>) -> Page {
+    Page {
+        limit: limit.unwrap_or(DEFAULT_ROWS).clamp(1, MAX_ROWS),
+        offset: offset.unwrap_or_default(),
+    }
+}
+
+/// A field of the query that holds a word which is none of those that count.
+fn unknown_word(field: &str, words: &str) -> HttpError {
+    HttpError::Query(format!("{field} is one of {words}"))
+}
+
+/// The text of a field that says something.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_admins_has_an_area() {
+        assert_eq!(area_of("/api/admin/audit"), Some(Area::Audit));
+        assert_eq!(area_of("/api/admin/users/x/export"), Some(Area::Users));
+        assert_eq!(area_of("/api/admin/sessions/x"), Some(Area::Sessions));
+        assert_eq!(area_of("/api/admin/images/pull"), Some(Area::Images));
+        for other in [
+            "/api/admin",
+            "/api/admin/",
+            "/api/admin//audit/x",
+            "/api/admin/%61udit",
+            "/api/admin/none",
+        ] {
+            assert!(area_of(other).is_some(), "{other}");
+        }
+        for everybodys in ["/api/container/list", "/api/administrator", "/api/x/admin"] {
+            assert_eq!(area_of(everybodys), None);
+        }
+    }
+}
