@@ -17,6 +17,7 @@ use crate::authn::cookies::Cookies;
 use crate::authn::http_client::TrustError;
 use crate::authn::oidc::Oidc;
 use crate::authn::origin::OriginGuard;
+use crate::authn::recheck::RefreshTokens;
 use crate::authn::session::Sessions;
 use crate::authn::sign_out::SignOut;
 use crate::authn::ticket::Tickets;
@@ -247,6 +248,7 @@ impl App {
             sessions,
             tokens,
             tickets: Tickets::new(&config.secret_key, clock.clone()),
+            refresh: RefreshTokens::new(&config.secret_key, config.oidc.recheck),
             oidc: Oidc::new(config.oidc, clock.clone())?,
             cookies: Cookies::new(&config.secret_key),
             origin,
@@ -467,6 +469,11 @@ fn spawn_upkeep(
                 tracing::warn!(error = %ErrorChain(&error), "last uses of API tokens could not be written");
             }
         }
+    });
+    let (asking, period) = (gateway.clone(), authenticator.recheck_period());
+    tasks.every("identity recheck", period, move || {
+        let gateway = asking.clone();
+        async move { gateway.recheck().await }
     });
     let cleaner = authenticator.clone();
     tasks.every("session cleaning", CLEANING, move || {

@@ -10,6 +10,7 @@ mod live;
 pub mod oidc;
 pub mod origin;
 pub mod principal;
+pub mod recheck;
 pub mod seal;
 pub mod session;
 pub mod sign_out;
@@ -39,6 +40,7 @@ use cookies::{Cookies, PendingLogin};
 use oidc::{Callback, LoginError, Oidc};
 use origin::{CSRF_HEADER, OriginGuard, Side};
 use principal::Principal;
+use recheck::RefreshTokens;
 use session::{Login, Session, Sessions};
 use ticket::Tickets;
 use token::SessionSecret;
@@ -130,6 +132,7 @@ pub struct Authenticator {
     cookies: Cookies,
     origin: OriginGuard,
     tickets: Tickets,
+    refresh: RefreshTokens,
 }
 
 /// What an [`Authenticator`] is made of.
@@ -151,6 +154,8 @@ pub struct Parts {
     pub origin: OriginGuard,
     /// The way from one to the other.
     pub tickets: Tickets,
+    /// With which the provider is asked again.
+    pub refresh: RefreshTokens,
 }
 
 /// The end of a login.
@@ -183,6 +188,7 @@ impl Authenticator {
             cookies,
             origin,
             tickets,
+            refresh,
         } = parts;
         Self {
             database,
@@ -193,6 +199,7 @@ impl Authenticator {
             cookies,
             origin,
             tickets,
+            refresh,
         }
     }
 
@@ -224,6 +231,12 @@ impl Authenticator {
     #[must_use]
     pub fn provider_name(&self) -> String {
         self.oidc.provider_name()
+    }
+
+    /// The origin of the provider's pages.
+    #[must_use]
+    pub fn provider_origin(&self) -> String {
+        self.oidc.origin()
     }
 
     /// Who a request is from. A header counts before a cookie.
@@ -344,6 +357,9 @@ impl Authenticator {
             provider_sid: logged_in.sid.as_deref(),
         };
         let secret = self.sessions.create(&user, login).await?;
+        if let Some(token) = &logged_in.refresh_token {
+            self.keep_refresh_token(&secret.hash(), token).await?;
+        }
         let replaced = match &old {
             Some(old) => self.sessions.end(old).await?,
             None => None,

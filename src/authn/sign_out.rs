@@ -34,12 +34,25 @@ impl SignOut {
     /// its person left, and [`Action::SessionEnded`] for any other.
     pub fn follow(&self, ended: &[EndedSession], action: Action, by: &Actor) {
         for session in ended {
-            let event = Event::new(action, by).subject(session.user);
-            self.audit.record(event.object(Object::Session(session.id)));
-            tracing::info!(user = %session.user, session = %session.id, why = action.as_str(), "session ended");
-            for desktop in &session.desktops {
-                self.end_desktop(*desktop, by);
-            }
+            self.follow_one(session, Event::new(action, by), action.as_str());
+        }
+    }
+
+    /// The same where somebody else ended them, for this reason.
+    pub fn follow_because(&self, ended: &[EndedSession], reason: &'static str, by: &Actor) {
+        for session in ended {
+            let event = Event::new(Action::SessionEnded, by).reason(reason);
+            self.follow_one(session, event, reason);
+        }
+    }
+
+    fn follow_one(&self, session: &EndedSession, event: Event, why: &'static str) {
+        let by = event.actor.clone();
+        let event = event.subject(session.user);
+        self.audit.record(event.object(Object::Session(session.id)));
+        tracing::info!(user = %session.user, session = %session.id, why, "session ended");
+        for desktop in &session.desktops {
+            self.end_desktop(*desktop, &by);
         }
     }
 

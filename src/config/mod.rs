@@ -124,6 +124,8 @@ pub struct OidcConfig {
     pub post_logout_url: Url,
     /// `prompt` of each login, if any (OpenID Connect Core 1.0 section 3.1.2.1).
     pub prompt: Option<String>,
+    /// How often a person who is signed in is asked about again, at least.
+    pub recheck: Duration,
     /// How the provider's claims become a person with rights.
     pub claims: ClaimsConfig,
 }

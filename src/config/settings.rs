@@ -323,7 +323,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that are read and checked by a later version; setting one is said in the log.
-pub const WITHOUT_EFFECT: &[&str] = &["TEACHER_GROUPS", "IDENTITY_RECHECK"];
+pub const WITHOUT_EFFECT: &[&str] = &["TEACHER_GROUPS"];
 
 /// The setting with this upper-case key.
 #[must_use]

@@ -7,6 +7,7 @@ mod desktops;
 mod extended_connect;
 pub mod limits;
 mod pages;
+mod provider_logout;
 pub mod route;
 
 use std::sync::Arc;
@@ -171,6 +172,8 @@ impl Gateway {
             Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(context, &request).await,
             Route::Logout => self.logout(context, request).await,
+            Route::BackchannelLogout => Ok(self.backchannel_logout(context, request).await),
+            Route::FrontchannelLogout => Ok(self.frontchannel_logout(context, &request).await),
             Route::Asset(name) => pages::asset(name, &request),
             Route::Live => Ok(pages::live()),
             Route::Ready => Ok(self.ready().await),

@@ -48,6 +48,10 @@ pub enum Route<'a> {
     Session,
     /// `/logout`
     Logout,
+    /// `/backchannel-logout`, for the provider.
+    BackchannelLogout,
+    /// `/frontchannel-logout`, for the provider's pages.
+    FrontchannelLogout,
     /// A file of the portal.
     Asset(&'a str),
     /// The process lives.
@@ -85,6 +89,10 @@ impl<'a> Route<'a> {
             "/healthz" => Self::Live,
             "/readyz" => Self::Ready,
             "/favicon.ico" => Self::Asset("favicon.svg"),
+            "/frontchannel-logout" => Self::FrontchannelLogout,
+            "/backchannel-logout" => {
+                return allow(method, &[Method::POST], "POST").map(|()| Self::BackchannelLogout);
+            }
             "/logout" => return allow(method, &[Method::POST], "POST").map(|()| Self::Logout),
             _ => return Err(HttpError::NotFound),
         };
@@ -126,7 +134,12 @@ impl<'a> Route<'a> {
             Self::Ticket(_) => TICKET,
             Self::Api => "api",
             Self::Home | Self::Account => "page",
-            Self::Login | Self::Authorize | Self::Session | Self::Logout => "auth",
+            Self::Login
+            | Self::Authorize
+            | Self::Session
+            | Self::Logout
+            | Self::BackchannelLogout
+            | Self::FrontchannelLogout => "auth",
             Self::Asset(_) => "asset",
             Self::Live | Self::Ready => "health",
         }

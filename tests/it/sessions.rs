@@ -24,14 +24,18 @@ const SESSION: &str = "__Host-Http-session";
 /// How soon the end of a session is felt everywhere.
 const SOON: Duration = Duration::from_secs(1);
 
-fn bearer(gateway: &TestGateway, session: &str) -> Browser {
+pub fn bearer(gateway: &TestGateway, session: &str) -> Browser {
     gateway
         .browser()
         .with("authorization", &format!("Bearer {session}"))
 }
 
 /// A stream to the desktop, through this gateway.
-async fn stream(gateway: &TestGateway, session: &str, path: &str) -> WebSocketStream<TcpStream> {
+pub async fn stream(
+    gateway: &TestGateway,
+    session: &str,
+    path: &str,
+) -> WebSocketStream<TcpStream> {
     let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
     for (name, value) in [
         ("origin", ORIGIN),
@@ -49,7 +53,7 @@ async fn stream(gateway: &TestGateway, session: &str, path: &str) -> WebSocketSt
 }
 
 /// Waits for the end of a stream and says with which code it was closed.
-async fn closed(socket: &mut WebSocketStream<TcpStream>) -> Option<u16> {
+pub async fn closed(socket: &mut WebSocketStream<TcpStream>) -> Option<u16> {
     let end = async {
         let mut code = None;
         while let Some(Ok(message)) = socket.next().await {
@@ -62,7 +66,7 @@ async fn closed(socket: &mut WebSocketStream<TcpStream>) -> Option<u16> {
     tokio::time::timeout(PATIENCE, end).await.expect("it ends")
 }
 
-async fn desktop_path(program: &mut Browser, gateway: &TestGateway) -> String {
+pub async fn desktop_path(program: &mut Browser, gateway: &TestGateway) -> String {
     let container = gateway.running_desktop(program).await;
     format!("/desktop/{}/websockify", container["id"].as_str().unwrap())
 }

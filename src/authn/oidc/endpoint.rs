@@ -46,13 +46,24 @@ pub enum EndpointError {
     Request(#[source] hyper::http::Error),
 }
 
+impl EndpointError {
+    /// Whether the provider says that what we showed is not good, or no longer.
+    #[must_use]
+    pub fn is_invalid_grant(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error == "invalid_grant")
+    }
+}
+
 /// What the token endpoint gives.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of RFC 6749")]
 pub struct Tokens {
     /// For the userinfo endpoint.
     pub access_token: String,
     /// Who it is.
     pub id_token: Option<String>,
+    /// For asking again later.
+    pub refresh_token: Option<String>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -201,6 +212,16 @@ mod tests {
             assert!(matches!(answer(500, body), Err(EndpointError::Trouble(_))));
             assert!(matches!(answer(429, body), Err(EndpointError::Trouble(_))));
         }
+        let ended = |status| {
+            answer(status, r#"{"error":"invalid_grant"}"#)
+                .is_err_and(|error| error.is_invalid_grant())
+        };
+        assert!(ended(400) && !ended(500));
+        assert!(
+            !answer(401, r#"{"error":"invalid_client"}"#)
+                .expect_err("refused")
+                .is_invalid_grant()
+        );
         assert!(answer(200, "{}").is_ok());
     }
 }

@@ -116,7 +116,7 @@ pub fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 /// A `NumericDate` (RFC 7519 section 2), which may have a fraction.
-fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
+pub fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     let value = claims.get(name)?;
     #[expect(
         clippy::cast_possible_truncation,

@@ -55,6 +55,7 @@ impl JwsError {
 struct Header {
     alg: String,
     kid: Option<String>,
+    typ: Option<String>,
     crit: Option<Value>,
 }
 
@@ -73,11 +74,19 @@ pub struct Unverified<'a> {
 pub struct Signed {
     /// What it says.
     pub claims: Map<String, Value>,
+    /// `typ` of its header, in lower case.
+    pub typ: Option<String>,
     algorithm: Algorithm,
     key: CoreJsonWebKey,
 }
 
 impl<'a> Unverified<'a> {
+    /// What a text of ours says, which was checked when it came.
+    #[must_use]
+    pub fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+
     /// Takes a text apart.
     ///
     /// # Errors
@@ -136,6 +145,7 @@ impl<'a> Unverified<'a> {
         match key {
             Some(key) => Ok(Signed {
                 claims: self.claims.clone(),
+                typ: self.header.typ.as_deref().map(str::to_lowercase),
                 algorithm: self.algorithm.clone(),
                 key: key.clone(),
             }),

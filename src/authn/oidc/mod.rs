@@ -1,13 +1,14 @@
 //! The OpenID Connect code flow (OpenID Connect Core 1.0 section 3.1) with PKCE, state and nonce, and
-//! RP-initiated logout.
+//! logout: begun here, or at the provider.
 //!
 //! Claims and metadata are read leniently, as providers differ in all that the protocol does not need, and its
 //! rules are checked strictly, each in a file of its own: who the provider is (`provider`), what it signed (`jws`),
-//! what a token must say (`id_token`), and how its endpoints are asked (`endpoint`).
+//! what a token must say (`id_token`, `logout_token`), and how its endpoints are asked (`endpoint`).
 
 mod endpoint;
 mod id_token;
 mod jws;
+pub mod logout_token;
 mod provider;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::telemetry::ErrorChain;
 use endpoint::{EndpointError, Tokens, UserInfo};
 use id_token::{ClaimFault, Expected};
 use jws::{Signed, Unverified};
+use logout_token::Logout;
 use provider::{Metadata, Provider};
 
 /// `state` with which the provider sends a person back after logout.
@@ -106,6 +108,34 @@ pub struct LoggedIn {
     pub id_token: String,
     /// The provider's name for its own session, if it has one.
     pub sid: Option<String>,
+    /// With which the provider can be asked again, if it gave one.
+    pub refresh_token: Option<String>,
+}
+
+/// Why a person could not be asked about again.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The provider no longer vouches for them.
+    #[error("the OpenID provider no longer vouches for the person")]
+    Ended(#[source] BoxError),
+    /// It could not be asked, or did not answer as it should.
+    #[error("the OpenID provider could not be asked again")]
+    Failed(#[source] LoginError),
+}
+
+/// The provider's word on somebody who is signed in already.
+#[derive(Debug)]
+pub struct Refreshed {
+    metadata: Arc<Metadata>,
+    tokens: Tokens,
+}
+
+impl Refreshed {
+    /// The refresh token from now on, if it is another one.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.tokens.refresh_token.as_deref()
+    }
 }
 
 /// The provider, as we use it.
@@ -127,6 +157,14 @@ impl Oidc {
             http,
             clock,
         })
+    }
+
+    /// The origin of the provider's pages.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let url = Url::parse(&self.config.issuer).ok();
+        url.map(|url| url.origin().ascii_serialization())
+            .unwrap_or_default()
     }
 
     /// The provider's name for people: its host.
@@ -196,6 +234,87 @@ impl Oidc {
         self.check(&metadata, tokens, &pending.nonce).await
     }
 
+    /// Asks about somebody again with a refresh token (Core 1.0 section 12), which may be spent by it.
+    ///
+    /// # Errors
+    /// [`RefreshError::Ended`] if the provider answers that the token is not good, or no longer.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Refreshed, RefreshError> {
+        let metadata = self.provider.metadata().await;
+        let metadata = metadata.map_err(|error| RefreshError::Failed(provider_error(error)))?;
+        let parameters = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ];
+        let tokens = endpoint::tokens(&self.http, &metadata, &self.config, &parameters).await;
+        match tokens {
+            Ok(tokens) => Ok(Refreshed { metadata, tokens }),
+            Err(error) if error.is_invalid_grant() => Err(RefreshError::Ended(error.into())),
+            Err(error) => Err(RefreshError::Failed(endpoint_error(error))),
+        }
+    }
+
+    /// Who somebody is now. Where no new ID token comes along, that of their login counts.
+    ///
+    /// # Errors
+    /// The answer fails a check, or is about somebody else than `subject`.
+    pub async fn identify(
+        &self,
+        refreshed: &Refreshed,
+        subject: &str,
+        id_token: Option<&str>,
+    ) -> Result<Identity, LoginError> {
+        const WHAT: &str = "its ID token";
+        let (metadata, tokens) = (&refreshed.metadata, &refreshed.tokens);
+        let former = id_token.and_then(|text| Unverified::parse(text).ok());
+        let mut known = former.map(Unverified::into_claims).unwrap_or_default();
+        if let Some(text) = &tokens.id_token {
+            let signed = self.signed(WHAT, text).await?;
+            let wrong = |fault: ClaimFault| unacceptable(WHAT, fault);
+            let expected = self.expected(metadata);
+            expected.check(&signed.claims).map_err(wrong)?;
+            if id_token::subject(&signed.claims).map_err(wrong)? != subject {
+                return Err(wrong(ClaimFault::Subject));
+            }
+            signed
+                .check_access_token(&tokens.access_token)
+                .map_err(|error| unacceptable(WHAT, error))?;
+            known = signed.claims;
+        }
+        let info = self.user_info(metadata, &tokens.access_token, subject);
+        known.extend(info.await?);
+        Ok(claims::identity(
+            &metadata.issuer,
+            subject,
+            &known,
+            &self.config.claims,
+        ))
+    }
+
+    /// The provider's name for itself.
+    ///
+    /// # Errors
+    /// It has never answered.
+    pub async fn issuer(&self) -> Result<String, LoginError> {
+        let metadata = self.provider.metadata().await.map_err(provider_error)?;
+        Ok(metadata.issuer.clone())
+    }
+
+    /// What a logout token says (Back-Channel Logout 1.0 section 2.6).
+    ///
+    /// # Errors
+    /// The provider's keys are not known, or it did not make this token as it should.
+    pub async fn read_logout(&self, token: &str) -> Result<Logout, LoginError> {
+        const WHAT: &str = "its logout token";
+        let metadata = self.provider.metadata().await.map_err(provider_error)?;
+        let signed = self.signed(WHAT, token).await?;
+        let logout = Logout::read(
+            &signed.claims,
+            signed.typ.as_deref(),
+            &self.expected(&metadata),
+        );
+        logout.map_err(|fault| unacceptable(WHAT, fault))
+    }
+
     async fn check(
         &self,
         metadata: &Metadata,
@@ -227,6 +346,7 @@ impl Oidc {
             identity: claims::identity(&metadata.issuer, &subject, &known, &self.config.claims),
             id_token,
             sid,
+            refresh_token: tokens.refresh_token,
         })
     }
 

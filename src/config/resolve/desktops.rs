@@ -50,7 +50,6 @@ impl Reader {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
             (fits && (1..=40).contains(&text.len())).then(|| text.to_owned())
         });
-        self.duration("IDENTITY_RECHECK");
         DesktopConfig {
             instance,
             templates,

@@ -45,6 +45,7 @@ impl Reader {
             ca_file,
             redirect_url: with_path(public_url, "/authorize"),
             post_logout_url: with_path(public_url, "/"),
+            recheck: self.duration("IDENTITY_RECHECK").unwrap_or_default(),
             claims: self.claims(),
         }
     }

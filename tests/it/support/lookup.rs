@@ -11,6 +11,7 @@ use deskgate::app::Core;
 use deskgate::authn::cookies::Cookies;
 use deskgate::authn::oidc::Oidc;
 use deskgate::authn::origin::OriginGuard;
+use deskgate::authn::recheck::RefreshTokens;
 use deskgate::authn::ticket::Tickets;
 use deskgate::authn::token::SessionSecret;
 use deskgate::authn::{self, Authenticator};
@@ -75,7 +76,9 @@ impl Lookup {
         let database = core.database.clone();
         let (secret, id) = fill(&database, clock.timestamp()).await;
         let key = config.secret_key.clone();
+        let refresh = RefreshTokens::new(&key, config.oidc.recheck);
         let authenticator = Authenticator::new(authn::Parts {
+            refresh,
             database: database.clone(),
             clock: clock.clone(),
             sessions: core.sessions,
