@@ -49,7 +49,8 @@ async function freePair() {
 export class Gateway {
   /**
    * Prepares and starts a gateway; `story` names it in the engine and among the artifacts, `files` lie in its working
-   * directory. `environment` may be a function of the gateway, which has its port then.
+   * directory. `environment` may be a function of the gateway, which has its port then, and may give it another
+   * `origin` and another `command` than the demo's.
    */
   static async start(story, environment = {}, files = {}) {
     const run = process.env.DESKGATE_E2E_RUN ?? randomBytes(4).toString('hex');
@@ -67,7 +68,7 @@ export class Gateway {
       PORT_RANGE: `${first}-${first + DESKTOP_PORTS - 1}`,
       LOG: 'info,deskgate=debug',
       NO_COLOR: '1',
-      ...(typeof environment === 'function' ? environment(gateway) : environment),
+      ...(typeof environment === 'function' ? await environment(gateway) : environment),
     };
     gateway.log = createWriteStream(path.join(await artifacts(), `${story}.log`));
     await gateway.up();
@@ -78,7 +79,7 @@ export class Gateway {
   async up() {
     const binary = process.env.DESKGATE_BIN;
     if (!binary) throw new Error('DESKGATE_BIN does not name the gateway; start the tests with tests/e2e/run');
-    const args = ['demo', '--listen', `127.0.0.1:${this.port}`, '--data', this.data];
+    const args = this.command ?? ['demo', '--listen', `127.0.0.1:${this.port}`, '--data', this.data];
     // A directory of its own, so that a deskgate.toml that lies about elsewhere does not count.
     this.child = spawn(binary, args, { env: this.environment, cwd: this.data, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this.child);
