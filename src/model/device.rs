@@ -43,7 +43,8 @@ const SYSTEMS: [(&str, &str); 10] = [
 /// Such as `Firefox on Windows`, `Chrome`, `curl`; empty if nothing can be said.
 #[must_use]
 pub fn from_user_agent(agent: &str) -> String {
-    let end = agent.floor_char_boundary(MAX_HEADER);
+    let mut ends = (0..=agent.len().min(MAX_HEADER)).rev();
+    let end = ends.find(|at| agent.is_char_boundary(*at)).unwrap_or(0);
     let agent = &agent[..end];
     let find = |marks: &[(&str, &'static str)]| {
         let mut marks = marks.iter();
