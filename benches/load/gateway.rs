@@ -37,6 +37,9 @@ pub struct Options {
     /// `NAME=VALUE` of a setting of the gateway, in place of its default
     #[arg(long = "set")]
     settings: Vec<String>,
+    /// Call `mark` for each line on the standard input, so that a profiler can tell one measurement from the next
+    #[arg(long)]
+    marks: bool,
     /// What all proxies of a run present
     #[command(flatten)]
     pub pair: Pair,
@@ -47,11 +50,24 @@ pub struct Options {
 /// As soon as the desktop is ready, prints one line: `{"port": …, "prefix": "/desktop/<id>/", "cookie":
 /// "name=value", "pid": …}`.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    if options.marks {
+        std::thread::spawn(|| {
+            let lines = std::io::stdin().lines().enumerate();
+            lines.for_each(|(at, _)| mark(at));
+        });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
     runtime.block_on(serve(options))
+}
+
+/// Where one measurement ends and the next begins: callgrind writes down what it has counted before it comes here
+/// (`--dump-before`).
+#[inline(never)]
+fn mark(at: usize) {
+    std::hint::black_box(at);
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {

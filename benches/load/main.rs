@@ -1,10 +1,11 @@
-//! The load of the peer benchmark and of the stress runs: upstream stub, load driver, attacks, gateway and table in
-//! one program.
+//! The load of the peer benchmark, of the stress runs and of the counting of instructions: upstream stub, load
+//! driver, attacks, gateway and table in one program.
 //!
-//! `scripts/bench` and `scripts/stress` run it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
+//! `scripts/bench`, `scripts/stress` and `scripts/instructions` run it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
 //! driver and the stub, except `gateway`, which starts ours.
 
 mod drive;
+mod exact;
 mod frame;
 mod gateway;
 mod h2;
@@ -37,6 +38,8 @@ enum Command {
     Stub(stub::Options),
     /// Put one kind of load on a proxy and print what it cost as one line of JSON
     Drive(drive::Options),
+    /// Do so many units of one kind of work, and no more
+    Exact(exact::Options),
     /// Attack Deskgate, and say whether it kept its promises
     Stress(stress::Options),
     /// Run Deskgate on an engine whose only desktop is the stub
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Stub(options) => on_one_thread(stub::run(options)),
         Command::Drive(options) => on_one_thread(drive::run(options)),
+        Command::Exact(options) => on_one_thread(exact::run(options)),
         Command::Stress(options) => on_one_thread(stress::run(options)),
         Command::Gateway(options) => gateway::run(options),
         Command::Certificate(options) => tls::write_certificate(&options),

@@ -10,9 +10,9 @@ use crate::peer::{Connection, Peer};
 use crate::socket;
 
 /// How a desktop's client begins: RFB version, security type None, `ClientInit` (RFC 6143, section 7.1 and 7.3.1).
-const OPENING: [&[u8]; 3] = [b"RFB 003.008\n", &[1], &[1]];
+pub const OPENING: [&[u8]; 3] = [b"RFB 003.008\n", &[1], &[1]];
 /// `KeyEvent`, key down, the letter a (RFC 6143, section 7.5.4). Eight of them make a message of 64 B.
-const KEY_EVENT: [u8; 8] = [4, 1, 0, 0, 0, 0, 0, 0x61];
+pub const KEY_EVENT: [u8; 8] = [4, 1, 0, 0, 0, 0, 0, 0x61];
 
 /// Messages of 64 B there and back, one at a time. They are key events, so that a proxy that recognises a person's
 /// input has its full work with them.
