@@ -82,10 +82,10 @@ impl Desktops {
         .await
     }
 
-    /// Looks at all desktops; `step` says what to do about the next stop of each.
+    /// Looks at all desktops; `decide` says what to do about the next stop of each.
     async fn look(
         &self,
-        step: impl Fn(&Desktop, Option<Stop>, Now) -> Step,
+        decide: impl Fn(&Desktop, Option<Stop>, Now) -> Step,
     ) -> Result<Vec<Act>, DesktopError> {
         // Activity that is only in memory must not make a busy desktop look idle.
         self.flush_activity().await;
@@ -110,7 +110,7 @@ impl Desktops {
         };
         let mut acts = Vec::new();
         for (row, stop, pause) in plans {
-            match (step(row, stop, now), stop) {
+            match (decide(row, stop, now), stop) {
                 (Step::Stop, Some(stop)) => acts.push(act(row, ActKind::Stop(stop.reason))),
                 _ if pause => acts.push(act(row, ActKind::Pause)),
                 _ => {}

@@ -63,30 +63,33 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn stop(left: Duration, reason: Reason) -> Option<Stop> {
-        Some(Stop {
+    fn stop(left: Duration, reason: Reason) -> Stop {
+        Stop {
             left,
             reason,
             warning: 5 * MINUTE,
-        })
+        }
     }
 
     #[test]
     fn a_stop_is_warned_of_once_and_called_off_once() {
         let (mut warnings, id, now) = (Warnings::default(), DesktopId::random(), Instant::now());
-        let mut step = |stop, now| warnings.step(id, stop, now);
-        assert_eq!(step(stop(6 * MINUTE, Reason::Idle), now), Step::Wait);
-        assert_eq!(step(stop(5 * MINUTE, Reason::Idle), now), Step::Warn);
+        let mut step = |stop: Option<Stop>, now| warnings.step(id, stop, now);
+        assert_eq!(step(Some(stop(6 * MINUTE, Reason::Idle)), now), Step::Wait);
+        assert_eq!(step(Some(stop(5 * MINUTE, Reason::Idle)), now), Step::Warn);
         assert_eq!(
-            step(stop(MINUTE, Reason::Idle), now + 4 * MINUTE),
+            step(Some(stop(MINUTE, Reason::Idle)), now + 4 * MINUTE),
             Step::Wait
         );
-        assert_eq!(step(stop(60 * MINUTE, Reason::Idle), now), Step::CallOff);
-        assert_eq!(step(None, now), Step::Wait);
-        assert_eq!(step(stop(MINUTE, Reason::Idle), now), Step::Warn);
-        assert_eq!(step(stop(MINUTE, Reason::Hours), now), Step::Warn);
         assert_eq!(
-            step(stop(Duration::ZERO, Reason::Hours), now + 5 * MINUTE),
+            step(Some(stop(60 * MINUTE, Reason::Idle)), now),
+            Step::CallOff
+        );
+        assert_eq!(step(None, now), Step::Wait);
+        assert_eq!(step(Some(stop(MINUTE, Reason::Idle)), now), Step::Warn);
+        assert_eq!(step(Some(stop(MINUTE, Reason::Hours)), now), Step::Warn);
+        assert_eq!(
+            step(Some(stop(Duration::ZERO, Reason::Hours)), now + 5 * MINUTE),
             Step::Stop
         );
     }
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn nobody_is_stopped_unwarned() {
         let (mut warnings, id, now) = (Warnings::default(), DesktopId::random(), Instant::now());
-        let due = stop(Duration::ZERO, Reason::Lifetime);
+        let due = Some(stop(Duration::ZERO, Reason::Lifetime));
         assert_eq!(warnings.step(id, due, now), Step::Warn);
         assert_eq!(warnings.step(id, due, now + 2 * MINUTE), Step::Wait);
         assert_eq!(warnings.step(id, due, now + 3 * MINUTE), Step::Stop);
