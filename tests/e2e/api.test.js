@@ -107,6 +107,8 @@ describe('starting', () => {
       'id', 'user_id', 'session_id', 'container_id', 'container_name', 'image_name', 'template', 'status',
       'status_reason', 'host_port', 'container_port', 'created_at', 'started_at', 'stopped_at', 'last_accessed',
       'last_input',
+      // What USAGE.md adds.
+      'status_reason_code', 'stops_at', 'stops_because', 'stops_soon',
     ];
     assert.deepEqual(Object.keys(container).sort(), names.sort());
     assert.match(container.started_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
