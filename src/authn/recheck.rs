@@ -183,6 +183,9 @@ impl Authenticator {
             Err(error @ RefreshError::Ended(_)) => {
                 let (user, session) = (session.user.id, session.id);
                 tracing::info!(%user, %session, error = %ErrorChain(&error), "session ended by the OpenID provider");
+                // Until they sign in again, which the provider will not let them.
+                let now = self.clock.timestamp();
+                self.database.lock_user(user, now).await?;
                 let ended = self.sessions.end(&due.session).await?;
                 if let Some(ended) = ended {
                     found(Finding::Ended(ended));

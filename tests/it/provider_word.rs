@@ -61,6 +61,15 @@ async fn somebody_who_is_locked_out_is_signed_out_and_their_streams_end() {
     let session = signed_in(&gateway, &provider).await;
     let path = desktop_path(&mut bearer(&gateway, &session), &gateway).await;
     let mut socket = stream(&gateway, &session, &path).await;
+    let made = bearer(&gateway, &session)
+        .post("/api/tokens", r#"{"name": "a script"}"#)
+        .await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let works = async || {
+        let list = bearer(&gateway, &token).get("/api/container/list").await;
+        list.status
+    };
+    assert_eq!(works().await, StatusCode::OK);
     eventually("it asks", || async { refreshes(&provider) > 0 }).await;
     assert!(is_signed_in(&gateway, &session).await);
     provider.turn(|knobs| knobs.locked_out = true);
@@ -71,6 +80,10 @@ async fn somebody_who_is_locked_out_is_signed_out_and_their_streams_end() {
         begun.elapsed()
     );
     assert!(!is_signed_in(&gateway, &session).await);
+    eventually("their tokens are worth nothing either", || async {
+        works().await == StatusCode::UNAUTHORIZED
+    })
+    .await;
     let said = logs.with("session ended by the OpenID provider");
     assert!(
         said.len() == 1 && said[0].contains("invalid_grant"),
