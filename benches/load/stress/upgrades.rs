@@ -75,6 +75,11 @@ impl Reason {
         }
     }
 
+    /// Whether the gateway has to ask its database before it can refuse.
+    fn asks_database(self) -> bool {
+        matches!(self, Self::Session | Self::Desktop)
+    }
+
     fn head(self, peer: &Peer) -> String {
         match self {
             Self::Key => peer.upgrade("echo").replace(KEY, "bm90IGEga2V5"),
@@ -97,6 +102,14 @@ impl Reason {
 
 /// Tries, and counts file descriptors before and after.
 pub async fn run(trial: &mut Trial, options: &Options) -> anyhow::Result<()> {
+    // What the gateway keeps for good, such as connections to its database, is made before the count begins.
+    for reason in options
+        .reasons
+        .iter()
+        .filter(|reason| reason.asks_database())
+    {
+        try_all(&trial.peer, *reason, options.each).await?;
+    }
     // A connection to the desktop may rest for a while before it is used again or closed.
     let before = trial.descriptors_at_most(0, Duration::from_secs(4)).await?;
     let mut tried = 0;
