@@ -11,6 +11,7 @@ import { launch, Person, picture } from './support/browser.js';
 import { fileIn, processes } from './support/engine.js';
 import { artifacts, Gateway } from './support/gateway.js';
 import { Client, comparable, request, signIn } from './support/http.js';
+import { story } from './support/story.js';
 import { until } from './support/wait.js';
 
 const HOME = '/home/kasm-user';
@@ -45,20 +46,7 @@ after(async () => {
   await gateway?.clear();
 });
 
-let failed;
-
-/** A test without which the following ones make no sense: when one fails, the rest of the story is left out. */
-function step(name, body) {
-  test(name, async (t) => {
-    if (failed) return t.skip(`because "${failed}" failed`);
-    try {
-      return await body(t);
-    } catch (error) {
-      failed ??= name;
-      throw error;
-    }
-  });
-}
+const step = story();
 
 async function shot(page, name) {
   // A button that is just changing its colours would be shown in neither.

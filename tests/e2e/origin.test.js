@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { launch, Person } from './support/browser.js';
 import { Gateway } from './support/gateway.js';
 import { Client, request, SESSION_COOKIE, signIn } from './support/http.js';
+import { story } from './support/story.js';
 import { until } from './support/wait.js';
 
 const CUT_MS = 1000;
@@ -41,20 +42,7 @@ after(async () => {
   await gateway?.clear();
 });
 
-let failed;
-
-/** A test without which the following ones make no sense: when one fails, the rest of the story is left out. */
-function step(name, body) {
-  test(name, async (t) => {
-    if (failed) return t.skip(`because "${failed}" failed`);
-    try {
-      return await body(t);
-    } catch (error) {
-      failed ??= name;
-      throw error;
-    }
-  });
-}
+const step = story();
 
 /** The gateway's cookies on a host; the demo's provider has one on `localhost` too. */
 async function cookieNames(context, origin) {

@@ -4,12 +4,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 
 import { launch, Person, picture } from './support/browser.js';
 import { fileIn, processes } from './support/engine.js';
 import { artifacts, Gateway } from './support/gateway.js';
 import { Client } from './support/http.js';
+import { story } from './support/story.js';
 import { until } from './support/wait.js';
 
 const PAUSE_S = 8;
@@ -35,20 +36,7 @@ after(async () => {
   await gateway?.clear();
 });
 
-let failed;
-
-/** A test without which the following ones make no sense: when one fails, the rest of the story is left out. */
-function step(name, body) {
-  test(name, async (t) => {
-    if (failed) return t.skip(`because "${failed}" failed`);
-    try {
-      return await body(t);
-    } catch (error) {
-      failed ??= name;
-      throw error;
-    }
-  });
-}
+const step = story();
 
 async function shot(page, name) {
   await page.screenshot({ path: path.join(await artifacts(), `${name}.png`), animations: 'disabled' });
