@@ -1,4 +1,5 @@
-//! Times of what is computed for each request and each frame, without sockets: `cargo bench --bench pure`.
+//! Times of what is computed for each request and each frame, without sockets: `cargo bench --bench pure`. With
+//! `DESKGATE_TEST_POSTGRES`, the URL of a fresh database, what a look-up costs that asks it is measured there too.
 //! `docs/BENCHMARKS.md` has the last figures.
 
 #[allow(
@@ -8,10 +9,12 @@
 #[path = "../tests/it/support/lookup.rs"]
 mod lookup;
 
+use std::env;
 use std::hint::black_box;
 use std::iter;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use deskgate::authn::session::RECHECK;
 use deskgate::authz::Access;
 use deskgate::gateway::route::{self, Route};
 use deskgate::proxy::frames::Frames;
@@ -131,6 +134,38 @@ fn decisions(criterion: &mut Criterion) {
     });
 }
 
+/// The same for a session that memory has no fresh word of: the database is asked by every one of them.
+fn misses(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = format!("sqlite://{}/miss.db", directory.path().display());
+    let postgres = env::var("DESKGATE_TEST_POSTGRES").unwrap_or_default();
+    let mut group = criterion.benchmark_group("authenticate and authorize, asking");
+    for (name, url) in [
+        ("SQLite in memory", Some("sqlite::memory:")),
+        ("SQLite in a file", Some(&*file)),
+        ("PostgreSQL", Some(&*postgres).filter(|url| !url.is_empty())),
+    ] {
+        let Some(url) = url else { continue };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let lookup = runtime.block_on(Lookup::on(url));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                lookup.clock.advance(RECHECK);
+                let access = runtime.block_on(lookup.decide());
+                assert!(matches!(access, Ok(Access::Granted(_))));
+                access
+            });
+        });
+        // Nothing but the session's age made it ask: without the database there is no answer.
+        runtime.block_on(lookup.database.close());
+        lookup.clock.advance(RECHECK);
+        assert!(runtime.block_on(lookup.decide()).is_err());
+    }
+}
+
 fn header_filters(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("headers");
     let browser = header_map(&BROWSER);
@@ -216,5 +251,13 @@ fn inputs(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(pure, routes, decisions, header_filters, frames, inputs);
+criterion_group!(
+    pure,
+    routes,
+    decisions,
+    misses,
+    header_filters,
+    frames,
+    inputs
+);
 criterion_main!(pure);

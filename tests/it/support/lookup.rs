@@ -1,4 +1,4 @@
-//! The look-up that every request of a desktop begins with, without a gateway around it: a database in memory
+//! The look-up that every request of a desktop begins with, without a gateway around it: a database
 //! with a session and a running desktop in it, and a clock that stands still until it is told to move.
 //!
 //! `benches/pure.rs` uses it too.
@@ -34,6 +34,9 @@ use time::OffsetDateTime;
 /// Where the clock stands at first: seconds since 1970.
 const BEGINNING: i64 = 1_800_000_000;
 
+/// A session that outlasts every run of the benchmark, which moves the clock with each look-up.
+const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// A clock that moves when it is told to.
 #[derive(Debug)]
 pub struct FixedClock(AtomicI64);
@@ -68,10 +71,15 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// With everything in the database and nothing in memory.
+    /// With everything in a database in memory and nothing in the gateway's memory.
     pub async fn new() -> Self {
+        Self::on("sqlite::memory:").await
+    }
+
+    /// The same on a fresh database somewhere else.
+    pub async fn on(database_url: &str) -> Self {
         let clock = Arc::new(FixedClock(AtomicI64::new(BEGINNING * 1000)));
-        let config = config();
+        let config = config(database_url);
         let core = Core::build(&config, clock.clone()).await.expect("a core");
         let database = core.database.clone();
         let (secret, id) = fill(&database, clock.timestamp()).await;
@@ -108,11 +116,11 @@ impl Lookup {
     }
 }
 
-fn config() -> Config {
+fn config(database_url: &str) -> Config {
     let mut raw = Raw::load(None, &|_| None);
     for (key, value) in [
         ("PUBLIC_URL", "https://desk.example"),
-        ("DATABASE_URL", "sqlite::memory:"),
+        ("DATABASE_URL", database_url),
         ("SECRET_KEY", "an-entirely-secret-key-for-tests"),
         ("OAUTH_ISSUER", "https://id.test"),
         ("OAUTH_CLIENT_ID", "test"),
@@ -145,7 +153,7 @@ async fn fill(database: &Database, now: Timestamp) -> (SessionSecret, DesktopId)
         device: "a browser",
         address: None,
         now,
-        expires_at: now.after(Duration::from_secs(3600)),
+        expires_at: now.after(LONG),
     };
     database.insert_session(session).await.expect("a session");
     let id = DesktopId::random();
