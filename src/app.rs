@@ -307,6 +307,7 @@ impl App {
         spawn_upkeep(&gateway, certificate, audit_retention);
         gateway.audit.spawn_writer(&tasks);
         gateway.desktops.spawn_reconciler();
+        gateway.desktops.spawn_pool();
         tracing::info!(
             listen = %server.listen,
             public_url = %server.public_url,

@@ -203,8 +203,15 @@ impl Engine for StubEngine {
         Ok(())
     }
 
-    async fn has_image(&self, _: &str) -> Result<bool, EngineError> {
-        Ok(true)
+    async fn image_id(&self, _: &str) -> Result<Option<String>, EngineError> {
+        Ok(Some("sha256:0".into()))
+    }
+
+    async fn rename(&self, name: &str, to: &str) -> Result<(), EngineError> {
+        let made = self.containers(|all| all.remove(name));
+        let made = made.ok_or(EngineError::NotFound)?;
+        self.containers(|all| all.insert(to.to_owned(), made));
+        Ok(())
     }
 
     async fn images(&self) -> Result<Vec<Image>, EngineError> {

@@ -58,6 +58,11 @@ impl RawTemplate {
         }
         template.hours = hours::read(&mut table);
         set(&mut template.warm, table.number("warm", (0, MAX_WARM)));
+        if template.warm > 0 && !template.suits_anybody() {
+            let expected =
+                "0, or together with home = \"none\" and without mounts for each {group}";
+            table.wrong("warm", Some(template.warm.to_string()), expected);
+        }
         table.finish();
         template
     }
@@ -275,6 +280,11 @@ mod tests {
                 "groups",
             ),
             ("mounts = [{ source = 'all' }]", "target"),
+            ("warm = 2", "warm"),
+            (
+                "warm = 2\nhome = 'none'\nmounts = [{ source = 'class-{group}', target = '/c/{group}', groups = ['a'] }]",
+                "warm",
+            ),
         ] {
             let (_, mistakes) = resolve(&format!("id = 'a'\nimage = 'i'\n{line}"));
             assert!(

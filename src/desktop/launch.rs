@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pool::Member;
 use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
 use super::upstream::{DialError, Fingerprint, Upstream};
@@ -19,7 +20,7 @@ use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
 
 /// Pause between two questions whether it is ready.
-const PROBE_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How often the container itself is looked at meanwhile.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that refuse our password before the start fails; KasmVNC locks us out at five.
@@ -72,21 +73,24 @@ impl LaunchError {
 }
 
 impl Desktops {
-    /// Brings a recorded desktop up in the background.
-    pub(super) fn spawn_launch(&self, desktop: Desktop) {
+    /// Brings a recorded desktop up in the background, with a container of the pool if it has one.
+    pub(super) fn spawn_launch(&self, desktop: Desktop, member: Option<Member>) {
         let Some(in_hand) = self.take_in_hand(desktop.id) else {
             return;
         };
         let desktops = self.clone();
         self.inner.parts.tasks.spawn("launch", async move {
             let _in_hand = in_hand;
-            desktops.launch(desktop).await;
+            desktops.launch(desktop, member).await;
         });
     }
 
-    async fn launch(&self, desktop: Desktop) {
+    async fn launch(&self, desktop: Desktop, member: Option<Member>) {
         let id = desktop.id;
-        match self.try_launch(desktop).await {
+        let outcome = self.try_launch(desktop, member).await;
+        // The pool has a free place, or room was taken that it has to give back.
+        self.inner.pool.bell.notify_one();
+        match outcome {
             Ok(took) => {
                 self.inner.parts.metrics.started(took);
                 tracing::info!(desktop = %id, seconds = took.as_secs_f64(), "desktop running");
@@ -101,49 +105,22 @@ impl Desktops {
     }
 
     /// Returns the time from the request to the first answer.
-    async fn try_launch(&self, mut desktop: Desktop) -> Result<Duration, LaunchError> {
+    async fn try_launch(
+        &self,
+        mut desktop: Desktop,
+        member: Option<Member>,
+    ) -> Result<Duration, LaunchError> {
         let template = self
             .template(&desktop.template)
             .ok_or(LaunchError::TemplateGone)?
             .clone();
-        let turn = self.inner.queue.turn().await;
-        let turn = turn.ok_or(LaunchError::Overtaken)?;
-        self.clear_ended(&desktop).await;
-        self.step(
-            &mut desktop,
-            State::Queued,
-            State::Creating,
-            Change::default(),
-        )
-        .await?;
-        self.announce_queue().await;
-        if desktop.status == State::Creating {
-            let container = self.make_container(&mut desktop, &template).await?;
-            let change = Change {
-                container_id: Some(&container),
-                ..Change::default()
-            };
-            let step = self
-                .step(&mut desktop, State::Creating, State::Starting, change)
-                .await;
-            if matches!(step, Err(LaunchError::Overtaken)) {
-                // Whoever stopped the desktop did not see this container yet.
-                self.inner
-                    .parts
-                    .engine
-                    .remove(&desktop.container_name)
-                    .await?;
-            }
-            step?;
-        } else {
-            self.inner
-                .parts
-                .engine
-                .start(&desktop.container_name)
-                .await?;
+        let is_warm = match member {
+            Some(member) => self.hand_over(&mut desktop, &template, &member).await?,
+            None => false,
+        };
+        if !is_warm {
+            self.bring_up(&mut desktop, &template).await?;
         }
-        drop(turn);
-        self.wait_ready(&desktop, &template).await?;
         let now = self.inner.parts.clock.timestamp();
         let change = Change {
             started_at: Some(now),
@@ -151,10 +128,89 @@ impl Desktops {
         };
         self.step(&mut desktop, State::Starting, State::Running, change)
             .await?;
+        if is_warm {
+            self.clear_ended(&desktop).await;
+        }
         let took = now.millis() - desktop.created_at.millis();
         Ok(Duration::from_millis(
             u64::try_from(took).unwrap_or_default(),
         ))
+    }
+
+    /// Makes the container and waits until it answers.
+    async fn bring_up(
+        &self,
+        desktop: &mut Desktop,
+        template: &Template,
+    ) -> Result<(), LaunchError> {
+        let turn = self.inner.queue.turn().await;
+        let turn = turn.ok_or(LaunchError::Overtaken)?;
+        self.clear_ended(desktop).await;
+        self.step(desktop, State::Queued, State::Creating, Change::default())
+            .await?;
+        self.announce_queue().await;
+        if desktop.status == State::Creating {
+            let container = self.make_container(desktop, template).await?;
+            self.note_container(desktop, &container).await?;
+        } else {
+            let engine = &self.inner.parts.engine;
+            engine.start(&desktop.container_name).await?;
+        }
+        drop(turn);
+        self.wait_ready(desktop, template).await
+    }
+
+    /// Gives a container of the pool to the desktop whose id it has. `false` when it is lost, and the desktop has to
+    /// have one made.
+    async fn hand_over(
+        &self,
+        desktop: &mut Desktop,
+        template: &Template,
+        member: &Member,
+    ) -> Result<bool, LaunchError> {
+        let engine = &self.inner.parts.engine;
+        let name = desktop.container_name.clone();
+        match engine.rename(&member.container, &name).await {
+            Ok(()) => {}
+            Err(EngineError::NotFound | EngineError::NameTaken) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        let upstream = self.upstream(desktop, template).await?;
+        let answers = match &upstream {
+            Some(way) => readiness::ask(self.dialer(), way, &template.ready).await == Answer::Ready,
+            None => false,
+        };
+        let Some(upstream) = upstream.filter(|_| answers) else {
+            tracing::warn!(desktop = %desktop.id, "a container of the pool does not answer any more");
+            engine.remove(&name).await?;
+            return Ok(false);
+        };
+        self.step(desktop, State::Queued, State::Creating, Change::default())
+            .await?;
+        self.note_container(desktop, &member.container).await?;
+        self.pin(desktop, template, &upstream).await?;
+        Ok(true)
+    }
+
+    /// Records the container that a desktop has now.
+    async fn note_container(
+        &self,
+        desktop: &mut Desktop,
+        container: &str,
+    ) -> Result<(), LaunchError> {
+        let change = Change {
+            container_id: Some(container),
+            ..Change::default()
+        };
+        let step = self
+            .step(desktop, State::Creating, State::Starting, change)
+            .await;
+        if matches!(step, Err(LaunchError::Overtaken)) {
+            // Whoever stopped the desktop did not see this container yet.
+            let engine = &self.inner.parts.engine;
+            engine.remove(&desktop.container_name).await?;
+        }
+        step
     }
 
     /// Moves on from `from`; does nothing when the desktop is past it already (a resumed start).
@@ -217,7 +273,7 @@ impl Desktops {
     }
 
     /// Sees to the image, as the template wants it.
-    async fn bring_image(&self, image: &str, pull: Pull) -> Result<(), EngineError> {
+    pub(super) async fn bring_image(&self, image: &str, pull: Pull) -> Result<(), EngineError> {
         let engine = &self.inner.parts.engine;
         let there = engine.has_image(image).await?;
         match pull {

@@ -11,6 +11,7 @@ mod memory;
 mod nap;
 mod pace;
 pub mod password;
+mod pool;
 mod ports;
 mod queue;
 pub mod readiness;
@@ -21,10 +22,11 @@ mod sleep;
 mod start;
 mod stop;
 pub mod upstream;
+mod warm;
 mod warnings;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ pub use extend::Planned;
 pub use nap::Caller;
 use pace::Pace;
 use password::Passwords;
+use pool::Pool;
 pub use queue::QueuePlace;
 use queue::StartQueue;
 pub use sleep::Awake;
@@ -152,6 +155,7 @@ struct Inner {
     directory: Directory,
     dialer: Dialer,
     queue: StartQueue,
+    pool: Pool,
     pace: Pace,
     changes: broadcast::Sender<Change>,
     /// Desktops that a task of this process is starting or stopping.
@@ -220,6 +224,7 @@ impl Desktops {
                 directory: Directory::default(),
                 dialer: Dialer::new(),
                 queue: StartQueue::new(parts.config.parallel_starts),
+                pool: Pool::default(),
                 pace: Pace::new(parts.config.start_rate, parts.clock.clone()),
                 changes: broadcast::channel(CHANGE_BACKLOG).0,
                 in_hand: Mutex::default(),
@@ -313,26 +318,36 @@ impl Desktops {
         template: &Template,
     ) -> Result<Option<Upstream>, DesktopError> {
         let parts = &self.inner.parts;
-        let addr = match reach_of(template, parts.config.reach) {
-            Reach::Port => desktop
-                .host_port
-                .map(|port| (IpAddr::from(Ipv4Addr::LOCALHOST), port)),
-            Reach::Network => {
-                let container = parts.engine.inspect(&desktop.container_name).await?;
-                let address = container.and_then(|container| container.address);
-                address.map(|address| (address, desktop.container_port))
-            }
-        };
+        let way = (desktop.host_port, desktop.container_port);
+        let addr = self.address(template, &desktop.container_name, way).await?;
         let Some(addr) = addr else {
             return Ok(None);
         };
         let password = parts.passwords.of(desktop.id);
-        let mut upstream = Upstream::new(template, desktop.id, SocketAddr::from(addr), &password);
+        let mut upstream = Upstream::new(template, desktop.id, addr, &password);
         if template.tls_verify == TlsVerify::Pin {
             let pinned = parts.database.pinned_certificate(desktop.id).await?;
             upstream.pin = pinned.and_then(|text| Fingerprint::from_base64(&text));
         }
         Ok(Some(upstream))
+    }
+
+    /// Where a container of `template` is reached: at its published port or at the one inside.
+    async fn address(
+        &self,
+        template: &Template,
+        container: &str,
+        (published, inside): (Option<u16>, u16),
+    ) -> Result<Option<SocketAddr>, DesktopError> {
+        let parts = &self.inner.parts;
+        Ok(match reach_of(template, parts.config.reach) {
+            Reach::Port => published.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            Reach::Network => {
+                let container = parts.engine.inspect(container).await?;
+                let address = container.and_then(|container| container.address);
+                address.map(|address| SocketAddr::from((address, inside)))
+            }
+        })
     }
 
     /// The desktop as recorded.

@@ -74,6 +74,16 @@ impl StartQueue {
         })
     }
 
+    /// A turn that nobody waits for.
+    pub(super) fn turn_if_free(&self) -> Option<Turn<'_>> {
+        let slot = self.slots.try_acquire().ok()?;
+        Some(Turn {
+            queue: self,
+            begun: Instant::now(),
+            _slot: slot,
+        })
+    }
+
     /// The place with `before` starts before it.
     pub(super) fn place(&self, before: usize) -> QueuePlace {
         let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed));

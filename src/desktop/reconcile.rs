@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
+use super::pool::{Member, members};
 use super::{Change, DesktopError, Desktops};
 use crate::engine::spec::network;
 use crate::engine::{Container, ContainerState};
 use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
+use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
 use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
@@ -33,6 +35,8 @@ pub struct Report {
     pub naps: usize,
     /// Containers that no row knows, removed.
     pub orphans: usize,
+    /// Containers that waited for somebody and that nobody wants any more, removed.
+    pub pool: usize,
 }
 
 impl Desktops {
@@ -47,20 +51,29 @@ impl Desktops {
             .iter()
             .map(|container| (container.name.as_str(), container))
             .collect();
+        let mut waiting: HashMap<DesktopId, Member> = members(&containers, &parts.instance)
+            .into_iter()
+            .map(|member| (member.id, member))
+            .collect();
         let mut report = Report::default();
         for row in &rows {
             self.reconcile_one(
                 row,
-                by_name.get(row.container_name.as_str()).copied(),
+                (
+                    by_name.get(row.container_name.as_str()).copied(),
+                    waiting.remove(&row.id),
+                ),
                 &mut report,
             )
             .await?;
         }
-        for orphan in without_row(&containers, &rows) {
+        for orphan in self.without_row(&containers, &rows) {
             tracing::warn!(container = %orphan.name, "removing a container that no desktop owns");
             parts.engine.remove(&orphan.id).await?;
             report.orphans += 1;
         }
+        report.pool = self.tidy_pool(&containers, &rows).await?.removed;
+        self.inner.pool.bell.notify_one();
         self.drop_stale_entries(&rows);
         if report.naps > 0 {
             let rows = parts.database.all_desktops(parts.engine.name()).await?;
@@ -75,7 +88,10 @@ impl Desktops {
     /// Containers of this installation that no row knows; with `remove`, they are removed.
     pub async fn orphans(&self, remove: bool) -> Result<Vec<Container>, DesktopError> {
         let (containers, rows) = self.both_sides().await?;
-        let orphans: Vec<Container> = without_row(&containers, &rows).cloned().collect();
+        let unwanted = self.unwanted_members(&containers).await?;
+        let unwanted = containers.iter().filter(|seen| unwanted.contains(&seen.id));
+        let orphans = self.without_row(&containers, &rows).chain(unwanted);
+        let orphans: Vec<Container> = orphans.cloned().collect();
         for orphan in orphans.iter().filter(|_| remove) {
             self.inner.parts.engine.remove(&orphan.id).await?;
         }
@@ -83,7 +99,7 @@ impl Desktops {
     }
 
     /// Containers before rows: a row is written first, so every container listed has its row by then.
-    async fn both_sides(&self) -> Result<(Vec<Container>, Vec<Desktop>), DesktopError> {
+    pub(super) async fn both_sides(&self) -> Result<(Vec<Container>, Vec<Desktop>), DesktopError> {
         let parts = &self.inner.parts;
         let containers = parts.engine.list(&parts.instance).await?;
         let rows = parts.database.all_desktops(parts.engine.name()).await?;
@@ -93,14 +109,14 @@ impl Desktops {
     async fn reconcile_one(
         &self,
         row: &Desktop,
-        container: Option<&Container>,
+        (container, member): (Option<&Container>, Option<Member>),
         report: &mut Report,
     ) -> Result<(), DesktopError> {
         let in_hand = self.is_in_hand(row);
         match row.status {
             State::Queued | State::Creating | State::Starting if !in_hand => {
                 report.resumed += 1;
-                self.spawn_launch(row.clone());
+                self.spawn_launch(row.clone(), member);
             }
             State::Running | State::Paused => {
                 let runs = container.is_some_and(|found| found.state.is_alive());
@@ -117,6 +133,19 @@ impl Desktops {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Containers that belong to no row, and do not wait for one either.
+    fn without_row<'a>(
+        &self,
+        containers: &'a [Container],
+        rows: &'a [Desktop],
+    ) -> impl Iterator<Item = &'a Container> {
+        let owned: HashSet<&str> = rows.iter().map(|row| row.container_name.as_str()).collect();
+        let instance = self.inner.parts.instance.clone();
+        containers.iter().filter(move |container| {
+            !owned.contains(container.name.as_str()) && Member::read(container, &instance).is_none()
+        })
     }
 
     fn is_in_hand(&self, row: &Desktop) -> bool {
@@ -252,14 +281,4 @@ fn is_nap(row: &Desktop, container: Option<&Container>) -> bool {
     container.is_some_and(|found| {
         (row.status == State::Paused) != (found.state == ContainerState::Paused)
     })
-}
-
-fn without_row<'a>(
-    containers: &'a [Container],
-    rows: &'a [Desktop],
-) -> impl Iterator<Item = &'a Container> {
-    let owned: HashSet<&str> = rows.iter().map(|row| row.container_name.as_str()).collect();
-    containers
-        .iter()
-        .filter(move |container| !owned.contains(container.name.as_str()))
 }

@@ -1,19 +1,24 @@
 //! A start asked for: who may have one more, and the row that records the intent. What follows is
 //! [`super::launch`].
 
+use std::time::Duration;
+
+use super::pool::Member;
 use super::{Change, DesktopError, Desktops, memory, ports};
 use crate::config::Reach;
 use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::hours::Door;
-use crate::model::id::DesktopId;
+use crate::model::id::{DesktopId, UserId};
 use crate::model::template::Template;
 use crate::model::user::User;
 use crate::rate::TooOften;
 use crate::store::StoreError;
 use crate::store::starts::{Limits, Recorded};
 
+/// How long a start waits for a container that is only handed over.
+const HAND_OVER: Duration = Duration::from_millis(500);
 /// How many ports are proposed to the database before a start gives up.
 pub(super) const PORT_ATTEMPTS: usize = 64;
 
@@ -51,14 +56,16 @@ impl Desktops {
         }
         // A start that cannot succeed is refused before it leaves a row behind.
         self.inner.parts.engine.ping().await?;
-        self.check_free_memory(template).await?;
+        if !self.inner.pool.has(&template.id) {
+            self.check_free_memory(template).await?;
+        }
         let turn = self.inner.pace.turn(user.id).await;
         if let Some(live) = self.live(user, template).await? {
             return Ok((live, false));
         }
         turn.count()
             .map_err(|refused| self.too_many(user, by, refused))?;
-        let Some(desktop) = self.record(user, by, template).await? else {
+        let Some((desktop, member)) = self.record(user, by, template).await? else {
             let live = self.live(user, template).await?;
             return live
                 .map(|desktop| (desktop, false))
@@ -70,8 +77,20 @@ impl Desktops {
             Event::new(Action::Start, by).detail("template", &template.id),
         );
         self.announce(Change::To(desktop.clone()));
-        self.spawn_launch(desktop.clone());
-        Ok((desktop, true))
+        if template.warm > 0 {
+            self.inner
+                .parts
+                .metrics
+                .pool_start(&template.id, member.is_some());
+        }
+        let is_warm = member.is_some();
+        self.spawn_launch(desktop.clone(), member);
+        if !is_warm {
+            return Ok((desktop, true));
+        }
+        // What is only handed over is up before anybody could ask for it.
+        let up = self.wait_launched(desktop.id, HAND_OVER).await?;
+        Ok((up.unwrap_or(desktop), true))
     }
 
     /// Notes that a user makes desktops faster than they may.
@@ -117,19 +136,49 @@ impl Desktops {
         }
     }
 
-    /// Writes the intent. `None` when another start of the same desktop was first.
+    /// Writes the intent, with a container of the pool if there is one. `None` when another start of the same desktop
+    /// was first.
     async fn record(
         &self,
         user: &User,
         by: &Actor,
         template: &Template,
-    ) -> Result<Option<Desktop>, DesktopError> {
+    ) -> Result<Option<(Desktop, Option<Member>)>, DesktopError> {
+        while let Some(member) = self.take_member(template).await? {
+            let mut desktop = self.intent(template, member.id, user.id);
+            desktop.session_id = by.session;
+            desktop.host_port = member.host_port;
+            // It needs no turn at the engine.
+            desktop.status = State::Creating;
+            match self.record_row(&desktop, template).await {
+                Ok(Recorded::Yes) => return Ok(Some((desktop, Some(member)))),
+                Ok(Recorded::IdTaken | Recorded::PortTaken) => {}
+                other => {
+                    self.inner.pool.add(&member, true);
+                    return other.map(|_| None);
+                }
+            }
+        }
+        let mut desktop = self.intent(template, DesktopId::random(), user.id);
+        desktop.session_id = by.session;
+        for port in self.proposals(&desktop, template).await? {
+            desktop.host_port = port;
+            match self.record_row(&desktop, template).await? {
+                Recorded::Yes => return Ok(Some((desktop, None))),
+                Recorded::PortTaken => {}
+                _ => return Ok(None),
+            }
+        }
+        Err(DesktopError::NoPort)
+    }
+
+    /// The row of a desktop that nobody has started yet.
+    pub(super) fn intent(&self, template: &Template, id: DesktopId, user: UserId) -> Desktop {
         let parts = &self.inner.parts;
-        let id = DesktopId::random();
-        let mut desktop = Desktop {
+        Desktop {
             id,
-            user_id: user.id,
-            session_id: by.session,
+            user_id: user,
+            session_id: None,
             container_id: None,
             container_name: container_name(&parts.instance, id),
             image_name: template.image.clone(),
@@ -145,42 +194,64 @@ impl Desktops {
             last_input: None,
             last_used: None,
             extensions: 0,
-        };
-        let proposals = match reach_of(template, parts.config.reach) {
-            Reach::Network => vec![None],
-            Reach::Port => self.free_ports(id).await?.into_iter().map(Some).collect(),
-        };
+        }
+    }
+
+    /// The ports to try for a new desktop, in order; the pool gives one back when no other is left.
+    async fn proposals(
+        &self,
+        desktop: &Desktop,
+        template: &Template,
+    ) -> Result<Vec<Option<u16>>, DesktopError> {
+        if reach_of(template, self.inner.parts.config.reach) == Reach::Network {
+            return Ok(vec![None]);
+        }
+        let mut free = self.free_ports(desktop.id).await?;
+        if free.is_empty() {
+            free.extend(self.take_port_back().await?);
+        }
+        free.truncate(PORT_ATTEMPTS);
+        Ok(free.into_iter().map(Some).collect())
+    }
+
+    /// Writes a row if there is room for it.
+    async fn record_row(
+        &self,
+        desktop: &Desktop,
+        template: &Template,
+    ) -> Result<Recorded, DesktopError> {
+        let parts = &self.inner.parts;
+        let waits = desktop.status == State::Queued;
         let limits = Limits {
             per_user: parts.config.max_per_user,
             total: parts.config.max_total,
-            queued: parts.config.max_queued,
+            queued: if waits {
+                parts.config.max_queued
+            } else {
+                u32::MAX
+            },
             memory: parts.config.max_memory.unwrap_or(u64::MAX),
         };
-        for port in proposals.into_iter().take(PORT_ATTEMPTS) {
-            desktop.host_port = port;
-            let recorded = parts
-                .database
-                .record_start(&desktop, parts.engine.name(), template.memory, limits)
-                .await?;
-            match recorded {
-                Recorded::Yes => return Ok(Some(desktop)),
-                Recorded::AlreadyLive => return Ok(None),
-                Recorded::PortTaken => {}
-                Recorded::UserQuota => return Err(DesktopError::UserQuota(limits.per_user)),
-                Recorded::TotalQuota => return Err(DesktopError::TotalQuota(limits.total)),
-                Recorded::QueueFull => {
-                    let waiting = usize::try_from(limits.queued).unwrap_or(usize::MAX);
-                    return Err(DesktopError::QueueFull(self.inner.queue.place(waiting)));
-                }
-                Recorded::Memory => return Err(DesktopError::NoMemory),
+        let recorded = parts
+            .database
+            .record_start(desktop, parts.engine.name(), template.memory, limits)
+            .await?;
+        match recorded {
+            Recorded::UserQuota => Err(DesktopError::UserQuota(limits.per_user)),
+            Recorded::TotalQuota => Err(DesktopError::TotalQuota(limits.total)),
+            Recorded::QueueFull => {
+                let waiting = usize::try_from(limits.queued).unwrap_or(usize::MAX);
+                Err(DesktopError::QueueFull(self.inner.queue.place(waiting)))
             }
+            Recorded::Memory => Err(DesktopError::NoMemory),
+            other => Ok(other),
         }
-        Err(DesktopError::NoPort)
     }
 
     pub(super) async fn free_ports(&self, id: DesktopId) -> Result<Vec<u16>, StoreError> {
         let parts = &self.inner.parts;
-        let used = parts.database.ports_in_use(parts.engine.name()).await?;
+        let mut used = parts.database.ports_in_use(parts.engine.name()).await?;
+        used.extend(self.inner.pool.ports());
         // Any number that differs between starts will do to spread them over the range.
         let seed = id
             .to_string()

@@ -18,7 +18,8 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
     ListImagesOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, RenameContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::stream::BoxStream;
@@ -226,11 +227,11 @@ impl Engine for DockerEngine {
         Ok(())
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         let client = self.client().await?;
         match within(CALL_TIMEOUT, client.inspect_image(image)).await {
-            Ok(_) => Ok(true),
-            Err(EngineError::ImageMissing | EngineError::NotFound) => Ok(false),
+            Ok(found) => Ok(Some(found.id.unwrap_or_default())),
+            Err(EngineError::ImageMissing | EngineError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -285,6 +286,12 @@ impl Engine for DockerEngine {
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         create::container(self.client().await?, spec, &self.without_quota).await
+    }
+
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        within(CALL_TIMEOUT, client.rename_container(container, options)).await
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {

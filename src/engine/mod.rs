@@ -159,7 +159,11 @@ pub trait Engine: Send + Sync + Debug {
     /// Makes what containers of this installation share (their network), if it is not there.
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError>;
     /// Whether the image is on this machine.
-    async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        Ok(self.image_id(image).await?.is_some())
+    }
+    /// The engine's id of the image that a reference leads to, if it is on this machine.
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError>;
     /// Images on this machine.
     async fn images(&self) -> Result<Vec<Image>, EngineError>;
     /// Brings the image to this machine, and says how far it is.
@@ -168,6 +172,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError>;
     /// Makes a container and returns its id.
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
+    /// Gives a container another name, which nothing else may have.
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError>;
     /// Starts it; fine when it runs already.
     async fn start(&self, container: &str) -> Result<(), EngineError>;
     /// Stops it, frozen or not, by force after `grace`; fine when it has ended already.

@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::config::Reach;
 use crate::model::desktop::Desktop;
 use crate::model::id::{DesktopId, UserId};
@@ -16,6 +20,13 @@ pub const LABEL_DESKTOP: &str = "deskgate.desktop";
 pub const LABEL_USER: &str = "deskgate.user";
 /// Label with the template's id.
 pub const LABEL_TEMPLATE: &str = "deskgate.template";
+
+/// Label of a container that was made before anybody wanted it: the fingerprint of its description.
+pub const LABEL_POOL: &str = "deskgate.pool";
+/// Label with the published port of such a container.
+pub const LABEL_PORT: &str = "deskgate.port";
+/// Label with the time when it was made, milliseconds since 1970.
+pub const LABEL_MADE: &str = "deskgate.made";
 
 /// Everything the engine is told about a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +89,12 @@ pub struct HomeVolume {
 #[must_use]
 pub fn container_name(instance: &str, desktop: DesktopId) -> String {
     format!("deskgate-{instance}-{desktop}")
+}
+
+/// What the names of a template's containers that wait for somebody begin with; the number of a place follows.
+#[must_use]
+pub fn pool_prefix(instance: &str, template: &str) -> String {
+    format!("deskgate-{instance}-pool-{template}-")
 }
 
 /// The network of an installation's desktops with this policy.
@@ -159,6 +176,22 @@ impl ContainerSpec {
                 .flat_map(|shared| shared.of(groups))
                 .collect(),
         }
+    }
+}
+
+impl ContainerSpec {
+    /// What it says apart from its name, labels and port, and from which image, as a short text. Two that differ in
+    /// anything that a desktop could notice have different ones.
+    #[must_use]
+    pub fn fingerprint(&self, image_id: &str) -> String {
+        let same = Self {
+            name: String::new(),
+            labels: HashMap::new(),
+            host_port: self.host_port.map(|_| 0),
+            ..self.clone()
+        };
+        let text = format!("{same:?} {image_id}");
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
     }
 }
 
@@ -273,6 +306,32 @@ mod tests {
                 "PASSWORD=pw"
             ]
         );
+    }
+
+    #[test]
+    fn a_fingerprint_tells_what_matters_from_what_does_not() {
+        let template = Template::kasm("image:1".into(), 6901);
+        let row = desktop(&template);
+        let made = spec(&template, &row, Reach::Port);
+        let print = made.fingerprint("sha256:1");
+        let renamed = ContainerSpec {
+            name: "other".into(),
+            labels: HashMap::from([("a".to_owned(), "b".to_owned())]),
+            host_port: Some(9),
+            ..made.clone()
+        };
+        assert_eq!(renamed.fingerprint("sha256:1"), print);
+        assert_ne!(
+            made.fingerprint("sha256:2"),
+            print,
+            "the image was made anew"
+        );
+        let unreached = spec(&template, &row, Reach::Network);
+        assert_ne!(unreached.fingerprint("sha256:1"), print);
+        let mut other = template.clone();
+        other.env = [("LANG".to_owned(), "de".to_owned())].into();
+        let other = spec(&other, &row, Reach::Port);
+        assert_ne!(other.fingerprint("sha256:1"), print);
     }
 
     #[test]

@@ -27,6 +27,9 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
+            /// The id that nobody has.
+            pub const NIL: Self = Self(Uuid::nil());
+
             /// A fresh random id (122 bits from the operating system).
             #[must_use]
             pub fn random() -> Self {

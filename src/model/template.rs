@@ -299,6 +299,12 @@ pub fn fill(text: &str, id: DesktopId) -> String {
 }
 
 impl Template {
+    /// Whether its containers are the same for everybody, so that one can be made before anybody wants it.
+    #[must_use]
+    pub fn suits_anybody(&self) -> bool {
+        self.home == Home::None && !self.mounts.iter().any(SharedMount::is_per_group)
+    }
+
     /// Whether a browser may ask the desktop for `path` (decoded, absolute).
     #[must_use]
     pub fn allows_path(&self, path: &str) -> bool {

@@ -27,6 +27,8 @@ pub enum Recorded {
     Yes,
     /// The user has a live desktop of this template already.
     AlreadyLive,
+    /// Another start has this id: it was first to take a container that was made beforehand.
+    IdTaken,
     /// Somebody else got the port.
     PortTaken,
     /// The user has as many desktops as allowed.
@@ -146,7 +148,15 @@ fn overtaken(error: sqlx::Error) -> Result<Recorded, StoreError> {
         Some(index) if index.contains("one_port") || index.contains("host_port") => {
             Ok(Recorded::PortTaken)
         }
+        Some(index) if is_of_id(&index) => Ok(Recorded::IdTaken),
         Some(_) => Ok(Recorded::AlreadyLive),
         None => Err(error.into()),
     }
+}
+
+/// Whether a unique index is that of the id, or of the container's name, which follows from it.
+fn is_of_id(index: &str) -> bool {
+    ["containers.id", "containers_pkey", "container_name"]
+        .iter()
+        .any(|part| index.contains(part))
 }

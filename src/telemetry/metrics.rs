@@ -34,6 +34,18 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    template: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolStartLabels {
+    template: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabel {
     cause: &'static str,
 }
@@ -61,6 +73,8 @@ pub struct Metrics {
     rate_limited: Family<WhatLabel, Counter>,
     starts: Family<OutcomeLabel, Counter>,
     start_seconds: Histogram,
+    pool: Family<PoolLabels, Gauge>,
+    pool_starts: Family<PoolStartLabels, Counter>,
     pauses: Counter,
     wakes: Family<OutcomeLabel, Counter>,
     wake_seconds: Histogram,
@@ -84,6 +98,8 @@ impl Default for Metrics {
             rate_limited: Family::default(),
             starts: Family::default(),
             start_seconds: Histogram::new(START_BUCKETS),
+            pool: Family::default(),
+            pool_starts: Family::default(),
             pauses: Counter::default(),
             wakes: Family::default(),
             wake_seconds: Histogram::new(WAKE_BUCKETS),
@@ -113,6 +129,9 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.start_seconds.clone(),
         );
+        let (pool, pool_starts) = (metrics.pool.clone(), metrics.pool_starts.clone());
+        registry.register("pool_members", "Containers that are kept ready", pool);
+        registry.register("pool_starts", "Starts of kept templates", pool_starts);
         let (pauses, wakes) = (metrics.pauses.clone(), metrics.wakes.clone());
         registry.register("desktop_pauses", "Desktops paused for being idle", pauses);
         registry.register("desktop_wakes", "Wakes of paused desktops ended", wakes);
@@ -191,6 +210,24 @@ impl Metrics {
         self.starts
             .get_or_create(&OutcomeLabel { outcome: "error" })
             .inc();
+    }
+
+    /// So many containers of a template are kept ready, or will soon be.
+    pub fn pool(&self, template: &str, ready: i64, warming: i64) {
+        for (state, count) in [("ready", ready), ("warming", warming)] {
+            let template = template.to_owned();
+            let labels = PoolLabels { template, state };
+            self.pool.get_or_create(&labels).set(count);
+        }
+    }
+
+    /// A start of a template that keeps containers ready found one, or not.
+    pub fn pool_start(&self, template: &str, hit: bool) {
+        let labels = PoolStartLabels {
+            template: template.to_owned(),
+            outcome: if hit { "hit" } else { "miss" },
+        };
+        self.pool_starts.get_or_create(&labels).inc();
     }
 
     /// Entries of the audit log did not get into the database.
@@ -301,6 +338,8 @@ mod tests {
         metrics.login(false);
         metrics.rate_limited("login");
         metrics.started(Duration::from_millis(700));
+        metrics.pool("exam", 3, 1);
+        metrics.pool_start("exam", true);
         metrics.paused();
         metrics.woken(Duration::from_millis(7), true);
         let tunnel = metrics.tunnel();
@@ -313,6 +352,8 @@ mod tests {
             "deskgate_rate_limited_total{what=\"login\"} 1",
             "deskgate_logins_total{outcome=\"failure\"} 1",
             "deskgate_desktop_start_duration_seconds_bucket{le=\"1.0\"} 1",
+            "deskgate_pool_members{template=\"exam\",state=\"ready\"} 3",
+            "deskgate_pool_starts_total{template=\"exam\",outcome=\"hit\"} 1",
             "deskgate_desktop_pauses_total 1",
             "deskgate_desktop_wake_duration_seconds_bucket{le=\"0.01\"} 1",
             "deskgate_tunnels 1",

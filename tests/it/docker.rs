@@ -37,6 +37,11 @@ impl Real {
     }
 
     async fn with(range: &str, reach: &str) -> Self {
+        Self::of(range, reach, None).await
+    }
+
+    /// With desktops of another template than the default one.
+    async fn of(range: &str, reach: &str, template: Option<&str>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let tag: String = RequestId::random().to_string().chars().take(8).collect();
         let instance = format!("test-{tag}");
@@ -57,6 +62,8 @@ impl Real {
         ] {
             raw.set(key, value);
         }
+        let template = template.map(|text| toml::from_str(text).unwrap());
+        raw.templates.extend(template);
         let config = Config::resolve(raw).unwrap();
         let core = Core::build(&config, Arc::new(SystemClock)).await.unwrap();
         let engine = DockerEngine::new(config.engine.clone());
@@ -373,5 +380,61 @@ async fn docker_starts_thirty_desktops_of_thirty_people_on_thirty_ports() {
     let ports: std::collections::HashSet<_> = rows.iter().map(|row| row.host_port).collect();
     assert_eq!(ports.len(), 30);
     assert_eq!(real.engine.list(&real.instance).await.unwrap().len(), 30);
+    real.clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_hands_out_what_was_kept_ready() {
+    let warm = format!(
+        "id = 'exam'\nimage = '{}'\nhome = 'none'\nwarm = 2",
+        demo::IMAGE
+    );
+    let real = Real::of("18200-18219", "port", Some(&warm)).await;
+    let desktops = &real.core.desktops;
+    desktops.fill_pool().await.unwrap();
+    let kept = real.engine.list(&real.instance).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    let user = real.user("pupil").await;
+    let begun = std::time::Instant::now();
+    let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
+    println!("handed out: {:?}", begun.elapsed());
+    assert_eq!(
+        desktop.status,
+        State::Running,
+        "{:?}",
+        desktop.status_reason
+    );
+    let container = desktop.container_id.clone().unwrap();
+    assert!(kept.iter().any(|kept| kept.id == container));
+    let found = real.engine.inspect(&desktop.container_name).await.unwrap();
+    assert_eq!(found.unwrap().id, container, "under its ordinary name");
+    let Found::Up(entry) = desktops.find(desktop.id).await.unwrap().unwrap() else {
+        panic!("it runs")
+    };
+    let status = readiness::status(&Dialer::new(), &entry.upstream, "/").await;
+    assert_eq!(status, Some(200));
+    assert!(matches!(
+        real.engine
+            .rename(&container, &desktop.container_name)
+            .await,
+        Err(EngineError::Refused(_))
+    ));
+    let other = kept.iter().find(|kept| kept.id != container).unwrap();
+    assert!(matches!(
+        real.engine.rename(&other.id, &desktop.container_name).await,
+        Err(EngineError::NameTaken)
+    ));
+    assert!(matches!(
+        real.engine.rename("deskgate-no-such-container", "x").await,
+        Err(EngineError::NotFound)
+    ));
+
+    desktops.fill_pool().await.unwrap();
+    assert_eq!(real.engine.list(&real.instance).await.unwrap().len(), 3);
+    assert_eq!(
+        desktops.reconcile().await.unwrap(),
+        deskgate::desktop::reconcile::Report::default()
+    );
     real.clean().await;
 }

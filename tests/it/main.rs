@@ -27,6 +27,7 @@ mod login;
 mod lookup;
 mod nap;
 mod people;
+mod pool;
 mod provider_faults;
 mod provider_word;
 mod providers;

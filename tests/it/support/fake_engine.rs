@@ -19,6 +19,7 @@ use super::fake_desktop::{FakeDesktop, FakeOptions};
 
 #[derive(Debug)]
 struct Made {
+    id: String,
     spec: ContainerSpec,
     state: ContainerState,
 }
@@ -53,6 +54,10 @@ pub struct FakeEngine {
     pub held: AtomicBool,
     /// Desktops are ordinary echo servers.
     pub echo: AtomicBool,
+    /// Renames begin and do not end.
+    pub unnamed: AtomicBool,
+    /// How often the images were made anew.
+    pub image_version: AtomicUsize,
     /// Containers that were made, ever.
     pub created: AtomicUsize,
     /// Starts under way and the most there ever were.
@@ -79,6 +84,8 @@ impl Default for FakeEngine {
             hostile: AtomicBool::default(),
             held: AtomicBool::default(),
             echo: AtomicBool::default(),
+            unnamed: AtomicBool::default(),
+            image_version: AtomicUsize::default(),
             created: AtomicUsize::default(),
             starting: AtomicUsize::default(),
             most_starting: AtomicUsize::default(),
@@ -98,6 +105,25 @@ impl FakeEngine {
             return Err(EngineError::Timeout(Duration::from_secs(1)));
         }
         Ok(())
+    }
+
+    /// The name of a container that is known by it or by its id.
+    fn name_of(&self, container: &str) -> String {
+        let containers = self.containers.lock().unwrap();
+        let mut all = containers.iter();
+        all.find(|(_, made)| made.id == container)
+            .map_or_else(|| container.to_owned(), |(name, _)| name.clone())
+    }
+
+    /// The id of the container that has this name now.
+    pub fn id_of(&self, name: &str) -> String {
+        self.containers.lock().unwrap()[name].id.clone()
+    }
+
+    /// How the container that has this name now was described.
+    pub fn spec_of(&self, name: &str) -> Option<ContainerSpec> {
+        let containers = self.containers.lock().unwrap();
+        containers.get(name).map(|made| made.spec.clone())
     }
 
     /// The desktop in a running container.
@@ -128,7 +154,7 @@ impl FakeEngine {
 
     fn view(name: &str, made: &Made) -> Container {
         Container {
-            id: name.to_owned(),
+            id: made.id.clone(),
             name: name.to_owned(),
             state: made.state,
             labels: made.spec.labels.clone(),
@@ -230,8 +256,10 @@ impl Engine for FakeEngine {
         self.check()
     }
 
-    async fn has_image(&self, _: &str) -> Result<bool, EngineError> {
-        self.check().map(|()| true)
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
+        self.check()?;
+        let version = self.image_version.load(Ordering::SeqCst);
+        Ok(Some(format!("sha256:{image}:{version}")))
     }
 
     async fn images(&self) -> Result<Vec<Image>, EngineError> {
@@ -279,7 +307,10 @@ impl Engine for FakeEngine {
         if containers.contains_key(&spec.name) {
             return Err(EngineError::NameTaken);
         }
+        let number = self.created.fetch_add(1, Ordering::SeqCst);
+        let id = format!("engine-{number}");
         let made = Made {
+            id: id.clone(),
             spec: spec.clone(),
             state: ContainerState::Created,
         };
@@ -289,12 +320,31 @@ impl Engine for FakeEngine {
             let mut volumes = self.volumes.lock().unwrap();
             volumes.insert(home.name.clone(), home.labels.clone());
         }
-        self.created.fetch_add(1, Ordering::SeqCst);
-        Ok(spec.name.clone())
+        Ok(id)
     }
 
-    async fn start(&self, name: &str) -> Result<(), EngineError> {
+    async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError> {
         self.check()?;
+        if self.unnamed.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        let name = self.name_of(container);
+        let mut containers = self.containers.lock().unwrap();
+        if containers.contains_key(to) {
+            return Err(EngineError::NameTaken);
+        }
+        let made = containers.remove(&name).ok_or(EngineError::NotFound)?;
+        containers.insert(to.to_owned(), made);
+        let mut desktops = self.desktops.lock().unwrap();
+        if let Some(desktop) = desktops.remove(&name) {
+            desktops.insert(to.to_owned(), desktop);
+        }
+        Ok(())
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        self.check()?;
+        let name = &*self.name_of(container);
         let spec = {
             let containers = self.containers.lock().unwrap();
             let made = containers.get(name).ok_or(EngineError::NotFound)?;
@@ -371,14 +421,15 @@ impl Engine for FakeEngine {
         self.freeze(name, false)
     }
 
-    async fn remove(&self, name: &str) -> Result<(), EngineError> {
+    async fn remove(&self, container: &str) -> Result<(), EngineError> {
         self.check()?;
-        self.vanish(name);
+        self.vanish(&self.name_of(container));
         Ok(())
     }
 
-    async fn inspect(&self, name: &str) -> Result<Option<Container>, EngineError> {
+    async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
         self.check()?;
+        let name = &*self.name_of(container);
         let containers = self.containers.lock().unwrap();
         Ok(containers.get(name).map(|made| Self::view(name, made)))
     }

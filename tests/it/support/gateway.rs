@@ -81,6 +81,18 @@ impl TestGateway {
         self.another().await
     }
 
+    /// The same with other settings, and on an empty database if there is a `backup` to restore.
+    pub async fn killed_and_started_with(
+        mut self,
+        settings: &[(&str, &str)],
+        backup: Option<TempDir>,
+    ) -> Self {
+        self.tasks.hard().cancel();
+        self.running.shutdown().await;
+        let data = backup.map_or_else(|| self.data.clone(), Arc::new);
+        Self::start_in(data, self.engine.clone(), self.clock.clone(), settings).await
+    }
+
     /// The same with the same provider, while this one runs.
     pub async fn sibling(&self) -> Self {
         let mut settings: Vec<_> = self
