@@ -1,13 +1,13 @@
 //! The composition root: the only file that names every concrete type, and the order in which they
 //! start and stop.
 
+mod metrics;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::StatusCode;
-use tokio::runtime::Handle;
 use url::Url;
 
 use crate::api::{Api, ApiState};
@@ -28,13 +28,13 @@ use crate::desktop::password::Passwords;
 use crate::desktop::{self, Desktops, activity};
 use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
+use crate::engine::measured::Measured;
 use crate::gateway::Gateway;
 use crate::gateway::limits::Limits as RateLimits;
 use crate::people::People;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
-use crate::request::{ConnectionInfo, Request, Response, body};
-use crate::respond;
+use crate::request::{ConnectionInfo, Request, Response};
 use crate::server::certificate::{self, Certificate, CertificateError};
 use crate::server::limits::{self, Limits, Requests};
 use crate::server::listener::Listener;
@@ -45,14 +45,12 @@ use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
-use crate::telemetry::metrics::{InFlight, Metrics};
+use crate::telemetry::metrics::Metrics;
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
 const RESERVED_FILES: u64 = 200;
 /// How often expired sessions and old entries of the audit log are removed.
 const CLEANING: Duration = Duration::from_secs(30);
-/// Connections to `/metrics` at the same time.
-const MAX_SCRAPERS: u32 = 16;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +111,7 @@ impl Core {
     ) -> Result<Self, AppError> {
         let database = Database::open(&config.database).await?;
         let (tasks, metrics) = (Tasks::new(), Metrics::default());
+        let engine = Arc::new(Measured::new(engine, metrics.clone()));
         let instance = match &config.desktops.instance {
             Some(name) => name.clone(),
             None => database.instance().await?,
@@ -130,7 +129,12 @@ impl Core {
             audit: audit.clone(),
         });
         let tokens = ApiTokens::new(database.clone(), clock.clone(), audit.clone());
-        let sessions = Arc::new(Sessions::new(database.clone(), clock, config.sessions));
+        let sessions = Arc::new(Sessions::new(
+            database.clone(),
+            clock,
+            config.sessions,
+            &metrics,
+        ));
         let people = People::new(
             database.clone(),
             sessions.clone(),
@@ -160,6 +164,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     server: ServerConfig,
     audit_retention: Option<Duration>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Handler for Gateway {
@@ -253,7 +258,8 @@ impl App {
             cookies: Cookies::new(&config.secret_key),
             origin,
         });
-        let limits = RateLimits::new(server.login_rate, clock, (audit.clone(), metrics.clone()));
+        let counted = (audit.clone(), metrics.clone());
+        let limits = RateLimits::new(server.login_rate, clock.clone(), counted);
         let gateway = Gateway {
             limits,
             authenticator: Arc::new(authenticator),
@@ -276,6 +282,7 @@ impl App {
             gateway: Arc::new(gateway),
             server,
             audit_retention: config.audit_retention,
+            clock,
         })
     }
 
@@ -302,9 +309,10 @@ impl App {
             gateway,
             server,
             audit_retention,
+            clock,
         } = self;
         let tasks = gateway.tasks.clone();
-        spawn_upkeep(&gateway, certificate, audit_retention);
+        spawn_upkeep(&gateway, certificate.clone(), audit_retention);
         gateway.audit.spawn_writer(&tasks);
         gateway.desktops.spawn_reconciler();
         gateway.desktops.spawn_pool();
@@ -326,7 +334,7 @@ impl App {
             };
             server::spawn(listener, &door, &handler, (&tasks, workers.handles()));
         }
-        spawn_metrics(server.metrics, &gateway);
+        metrics::spawn(server.metrics, &gateway, (certificate, clock));
         stop.await;
         tracing::info!(drain_seconds = server.drain.as_secs(), "stopping");
         // Who signs out while streams drain is heard too; no task may outlive the start of a stop.
@@ -347,33 +355,6 @@ impl App {
         // Connections to the database and the engine may live on the workers until here.
         drop(workers);
         tracing::info!(drained, "stopped");
-    }
-}
-
-/// Answers `/metrics` on its own address. A gateway goes on without it: its people matter more.
-fn spawn_metrics(address: Option<SocketAddr>, gateway: &Gateway) {
-    let Some(address) = address else { return };
-    match Listener::bind(address) {
-        Ok(listener) => {
-            let endpoint = Arc::new(MetricsEndpoint(gateway.metrics.clone()));
-            let requests = Requests::new(MAX_SCRAPERS, InFlight::default());
-            let door = Door::plain(Limits::new(MAX_SCRAPERS, MAX_SCRAPERS, requests));
-            let here = [Handle::current()];
-            server::spawn(listener, &door, &endpoint, (&gateway.tasks, here.iter()));
-        }
-        Err(error) => tracing::warn!(%address, %error, "metrics cannot be served"),
-    }
-}
-
-struct MetricsEndpoint(Metrics);
-
-impl Handler for MetricsEndpoint {
-    async fn handle(&self, _: ConnectionInfo, request: Request) -> Response {
-        if request.uri().path() != "/metrics" {
-            return respond::content(StatusCode::NOT_FOUND, "text/plain", body::empty());
-        }
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        respond::content(StatusCode::OK, content_type, body::full(self.0.encode()))
     }
 }
 

@@ -294,6 +294,7 @@ mod tests {
     use crate::config::DatabaseConfig;
     use crate::model::audit::{Action, Actor, Object};
     use crate::model::id::{DesktopId, UserId};
+    use crate::telemetry::metrics::state::State;
 
     async fn audit() -> Audit {
         let database = Database::open(&DatabaseConfig::Sqlite(None)).await;
@@ -341,7 +342,13 @@ mod tests {
             audit.record(by_the_system());
         }
         let counted = "deskgate_audit_lost_total{cause=\"queue\"} 5";
-        assert!(audit.inner.metrics.encode().contains(counted));
+        assert!(
+            audit
+                .inner
+                .metrics
+                .open_metrics(State::default())
+                .contains(counted)
+        );
         assert_eq!(all(&audit).await.len(), QUEUE);
     }
 
@@ -358,7 +365,7 @@ mod tests {
             "deskgate_audit_lost_total{{cause=\"database\"}} {}",
             BATCH + 1
         );
-        let metrics = audit.inner.metrics.encode();
+        let metrics = audit.inner.metrics.open_metrics(State::default());
         assert!(metrics.contains(&counted), "{metrics}");
     }
 

@@ -24,6 +24,7 @@ use crate::store::notify::SESSIONS;
 use crate::store::sessions::{EndedSession, Ending, ListedSession, NewSession, StoredSession};
 use crate::store::{Database, StoreError};
 use crate::telemetry::ErrorChain;
+use crate::telemetry::metrics::{Metrics, SessionLookups};
 
 /// How old the memory's word may be: a session revoked elsewhere passes at most this much longer.
 pub const RECHECK: Duration = Duration::from_secs(1);
@@ -160,6 +161,7 @@ pub struct Sessions {
     database: Database,
     clock: Arc<dyn Clock>,
     config: SessionConfig,
+    lookups: SessionLookups,
     live: Live,
     /// When the database last said that nothing has changed, or what.
     word: AtomicI64,
@@ -172,11 +174,17 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions kept in `database`.
     #[must_use]
-    pub fn new(database: Database, clock: Arc<dyn Clock>, config: SessionConfig) -> Self {
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        config: SessionConfig,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             database,
             clock,
             config,
+            lookups: metrics.session_lookups().clone(),
             live: Live::default(),
             word: AtomicI64::new(0),
             revision: AtomicI64::new(-1),
@@ -223,8 +231,10 @@ impl Sessions {
             && now < self.known_at(&session).after(RECHECK)
         {
             session.touch(now);
+            self.lookups.memory();
             return Ok(Some(session));
         }
+        self.lookups.database();
         let found = self.load(&hash, now).await?;
         if let Some(session) = &found {
             session.touch(now);

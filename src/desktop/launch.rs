@@ -97,7 +97,7 @@ impl Desktops {
             }
             Err(LaunchError::Overtaken) => tracing::info!(desktop = %id, "start overtaken"),
             Err(error) => {
-                self.inner.parts.metrics.start_failed();
+                self.inner.parts.metrics.start_failed(error.reason());
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), "start failed");
                 self.fail(id, error.reason()).await;
             }

@@ -44,6 +44,17 @@ pub enum ActKind {
     Remove,
 }
 
+impl ActKind {
+    /// What it is counted as.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Stop(_) => "stop",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 impl std::fmt::Display for ActKind {
     /// For the table and the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,6 +169,7 @@ impl Desktops {
     /// since it was found due.
     pub async fn act(&self, act: &Act, by: &Actor) -> Result<(), DesktopError> {
         tracing::info!(desktop = %act.desktop.id, act = %act.kind, "reaping");
+        self.inner.parts.metrics.reaped(act.kind.as_str(), 1);
         match act.kind {
             ActKind::Pause => self.pause_due(&act.desktop).await,
             ActKind::Stop(reason) => self.stop_due(&act.desktop, by, reason).await.map(drop),

@@ -16,6 +16,7 @@ use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
 use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
+use crate::telemetry::metrics::Metrics;
 
 /// How often rows and containers are compared when nothing happens.
 pub const PERIOD: Duration = Duration::from_secs(30);
@@ -37,6 +38,20 @@ pub struct Report {
     pub orphans: usize,
     /// Containers that waited for somebody and that nobody wants any more, removed.
     pub pool: usize,
+}
+
+impl Report {
+    fn count(self, metrics: &Metrics) {
+        for (act, times) in [
+            ("resume_start", self.resumed),
+            ("note_end", self.ended),
+            ("finish_stop", self.stopped),
+            ("note_nap", self.naps),
+            ("remove_orphan", self.orphans),
+        ] {
+            metrics.reaped(act, times);
+        }
+    }
 }
 
 impl Desktops {
@@ -80,6 +95,7 @@ impl Desktops {
             self.follow_naps(&rows);
         }
         if report != Report::default() {
+            report.count(&parts.metrics);
             tracing::info!(?report, "rows and containers reconciled");
         }
         Ok(report)

@@ -88,6 +88,9 @@ impl Desktops {
             return Ok(desktop);
         }
         // What was done is that the desktop was ended for its user; its container follows, sooner or later.
+        if let Some(reason) = reason.and_then(Reason::from_word) {
+            self.inner.parts.metrics.desktop_ended(reason);
+        }
         let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
         self.note(&desktop, event);
         let desktop = self.finish_stop(&desktop, reason).await?;
@@ -199,6 +202,7 @@ impl Desktops {
         };
         match self.move_to(id, State::Error, change).await {
             Ok(desktop) => {
+                self.inner.parts.metrics.desktop_ended(reason);
                 let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));
                 self.note(&desktop, event.outcome(Outcome::Failure, reason.as_str()));
                 if let Err(error) = self

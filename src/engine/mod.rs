@@ -1,7 +1,8 @@
 //! What runs containers. [`Engine`] is all that the rest of the program knows of it; [`docker`] is the
-//! one there is. A container is described by a [`spec::ContainerSpec`], which is plain data.
+//! one there is, [`measured`] counts what it is asked. A container is described by a [`spec::ContainerSpec`], which is plain data.
 
 pub mod docker;
+pub mod measured;
 pub mod spec;
 
 use std::collections::HashMap;

@@ -107,6 +107,7 @@ impl Gateway {
     }
 
     fn note_failed_login(&self, context: &RequestContext, error: &HttpError) {
+        self.metrics.login_failed(error.row().code);
         let actor = Actor::anonymous().at(context.client, context.id);
         let event = Event::new(Action::LoginFailed, &actor);
         let event = event.outcome(Outcome::Refused, error.row().code);

@@ -91,6 +91,9 @@ impl Gateway {
             Err(error) => ("none", self.check(&request, side).and(Err(error))),
         };
         let mut response = outcome.unwrap_or_else(|error| {
+            if let HttpError::Proxy(fault) = &error {
+                self.metrics.upstream_error(fault.side(), error.row().code);
+            }
             if side == Side::Desktops {
                 origin.portal().as_str().clone_into(&mut context.home);
             }

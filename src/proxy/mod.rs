@@ -81,6 +81,27 @@ pub enum ProxyError {
     Http(#[from] http::Error),
 }
 
+impl ProxyError {
+    /// Whose fault it is, in a word.
+    #[must_use]
+    pub const fn side(&self) -> &'static str {
+        match self {
+            Self::Target(_)
+            | Self::Denied
+            | Self::ServiceWorker
+            | Self::Handshake(_)
+            | Self::TooManyStreams => "browser",
+            Self::Dial(_)
+            | Self::Broken(_)
+            | Self::Upstream(_)
+            | Self::Timeout
+            | Self::Unauthorized
+            | Self::Unacceptable(_) => "desktop",
+            Self::Revoked | Self::Http(_) => "gateway",
+        }
+    }
+}
+
 /// What a [`Proxy`] is made of.
 #[derive(Debug)]
 pub struct Parts {

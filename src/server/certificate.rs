@@ -81,6 +81,14 @@ impl Certificate {
         })
     }
 
+    /// Until when it is good, seconds since 1970; `None` if it does not say so in a way that can be read.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<i64> {
+        let (key, _) = &*self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, leaf) = x509_parser::parse_x509_certificate(key.cert.first()?).ok()?;
+        Some(leaf.validity().not_after.timestamp())
+    }
+
     /// Reads the files again if they have changed. Files that cannot be used leave the old pair.
     pub fn refresh(&self) {
         let times = modified(&self.files);

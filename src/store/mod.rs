@@ -27,6 +27,7 @@ use sqlx::sqlite::{
 
 use crate::config::DatabaseConfig;
 use crate::model::id::RequestId;
+use crate::telemetry::metrics::state::Pool;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -198,6 +199,24 @@ impl Database {
         match self {
             Self::Sqlite(_) => "SQLite",
             Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        let (open, idle) = match self {
+            Self::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Self::Postgres(pool) => (pool.size(), pool.num_idle()),
+        };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        Pool {
+            used: open.saturating_sub(idle),
+            idle,
+            max: match self {
+                Self::Sqlite(pool) => pool.options().get_max_connections(),
+                Self::Postgres(pool) => pool.options().get_max_connections(),
+            },
         }
     }
 

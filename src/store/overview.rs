@@ -138,6 +138,10 @@ pub struct Counts {
     pub users: i64,
     /// Sessions that are not over.
     pub sessions: i64,
+    /// People with a live desktop.
+    pub users_with_desktops: i64,
+    /// The most live desktops that one person has.
+    pub most_of_one_user: i64,
 }
 
 /// Binds texts in their order, after whatever was bound.
@@ -344,6 +348,14 @@ impl Database {
                     .bind(now.millis())
                     .fetch_one(pool)
                     .await?;
+            let owners = sqlx::query(sqlx::AssertSqlSafe(format!(
+                "SELECT COUNT(*) AS owners, CAST(COALESCE(MAX(n), 0) AS BIGINT) AS most FROM
+                 (SELECT COUNT(*) AS n FROM containers WHERE {LIVE} GROUP BY user_id) AS owned"
+            )))
+            .fetch_one(pool)
+            .await?;
+            counts.users_with_desktops = owners.try_get("owners")?;
+            counts.most_of_one_user = owners.try_get("most")?;
             counts.users = users.try_get("n")?;
             counts.sessions = sessions.try_get("n")?;
             Ok(counts)

@@ -1,15 +1,32 @@
 //! The metrics, declared once, in a registry that is passed to whoever counts. Names follow the
 //! Prometheus conventions: base units, `_total` for counters, labels with few values.
 
+mod labels;
+mod process;
+mod registration;
+pub mod state;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+
+use crate::model::reason::Reason;
+use labels::{
+    ActLabel, CallLabel, CauseLabel, DirectionLabel, EngineErrorLabels, OutcomeLabel, PoolLabels,
+    PoolStartLabels, ReasonLabel, RequestLabels, SourceLabel, UpstreamErrorLabels, WhatLabel,
+};
+use process::ProcessFigures;
+use state::{Latest, State};
+
+/// Upper bounds of the times that engine calls take, seconds.
+const ENGINE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Upper bounds of the start times that are told apart, seconds.
 const START_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0];
@@ -17,64 +34,41 @@ const START_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.
 /// Upper bounds of the wake times that are told apart, seconds.
 const WAKE_BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: &'static str,
-    status: u16,
-}
+/// The directions of what tunnels carry.
+const TO_DESKTOP: &str = "to_desktop";
+const TO_BROWSER: &str = "to_browser";
 
 const DESKTOP_OK: RequestLabels = RequestLabels {
     route: "desktop",
     status: 200,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabels {
-    template: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolStartLabels {
-    template: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CauseLabel {
-    cause: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WhatLabel {
-    what: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DirectionLabel {
-    direction: &'static str,
-}
-
 /// What is counted; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    /// What has no name of ours in front.
+    process: Arc<Registry>,
+    state: Latest,
     requests: Family<RequestLabels, Counter>,
     /// The one of them that counts most, so that it is not looked for each time.
     desktop_ok: Counter,
     in_flight: InFlight,
     requests_refused: Counter,
+    upstream_errors: Family<UpstreamErrorLabels, Counter>,
     logins: Family<OutcomeLabel, Counter>,
+    login_failures: Family<ReasonLabel, Counter>,
+    session_lookups: SessionLookups,
     rate_limited: Family<WhatLabel, Counter>,
     starts: Family<OutcomeLabel, Counter>,
+    start_failures: Family<ReasonLabel, Counter>,
     start_seconds: Histogram,
     pool: Family<PoolLabels, Gauge>,
     pool_starts: Family<PoolStartLabels, Counter>,
+    ends: Family<ReasonLabel, Counter>,
+    reaper_acts: Family<ActLabel, Counter>,
+    engine_seconds: Family<CallLabel, Histogram>,
+    engine_errors: Family<EngineErrorLabels, Counter>,
     pauses: Counter,
     wakes: Family<OutcomeLabel, Counter>,
     wake_seconds: Histogram,
@@ -85,21 +79,30 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("deskgate");
         let requests = Family::<RequestLabels, Counter>::default();
         let desktop_ok = requests.get_or_create(&DESKTOP_OK).clone();
         let metrics = Self {
             registry: Arc::default(),
+            process: Arc::default(),
+            state: Latest::default(),
             desktop_ok,
             requests,
             in_flight: InFlight::default(),
             requests_refused: Counter::default(),
+            upstream_errors: Family::default(),
             logins: Family::default(),
+            login_failures: Family::default(),
+            session_lookups: SessionLookups::default(),
             rate_limited: Family::default(),
             starts: Family::default(),
+            start_failures: Family::default(),
             start_seconds: Histogram::new(START_BUCKETS),
             pool: Family::default(),
             pool_starts: Family::default(),
+            ends: Family::default(),
+            reaper_acts: Family::default(),
+            engine_seconds: Family::new_with_constructor(|| Histogram::new(ENGINE_BUCKETS)),
+            engine_errors: Family::default(),
             pauses: Counter::default(),
             wakes: Family::default(),
             wake_seconds: Histogram::new(WAKE_BUCKETS),
@@ -107,58 +110,12 @@ impl Default for Metrics {
             tunnel_bytes: Family::default(),
             audit_lost: Family::default(),
         };
-        let (requests, logins, starts) = (&metrics.requests, &metrics.logins, &metrics.starts);
-        registry.register("requests", "Requests answered", requests.clone());
-        registry.register(
-            "requests_in_flight",
-            "Requests under way",
-            metrics.in_flight.0.clone(),
-        );
-        registry.register(
-            "requests_refused",
-            "Requests refused because too many were under way",
-            metrics.requests_refused.clone(),
-        );
-        registry.register("logins", "Logins finished", logins.clone());
-        let limited = metrics.rate_limited.clone();
-        registry.register("rate_limited", "Refused because it was too often", limited);
-        registry.register("desktop_starts", "Starts of desktops ended", starts.clone());
-        registry.register_with_unit(
-            "desktop_start_duration",
-            "From the request to the desktop's first answer",
-            Unit::Seconds,
-            metrics.start_seconds.clone(),
-        );
-        let (pool, pool_starts) = (metrics.pool.clone(), metrics.pool_starts.clone());
-        registry.register("pool_members", "Containers that are kept ready", pool);
-        registry.register("pool_starts", "Starts of kept templates", pool_starts);
-        let (pauses, wakes) = (metrics.pauses.clone(), metrics.wakes.clone());
-        registry.register("desktop_pauses", "Desktops paused for being idle", pauses);
-        registry.register("desktop_wakes", "Wakes of paused desktops ended", wakes);
-        registry.register_with_unit(
-            "desktop_wake_duration",
-            "From the wish to wake a desktop to its going on",
-            Unit::Seconds,
-            metrics.wake_seconds.clone(),
-        );
-        registry.register(
-            "tunnels",
-            "WebSockets open to desktops",
-            metrics.tunnels.clone(),
-        );
-        registry.register_with_unit(
-            "tunnel",
-            "Carried over WebSockets",
-            Unit::Bytes,
-            metrics.tunnel_bytes.clone(),
-        );
-        registry.register(
-            "audit_lost",
-            "Audit entries that are in the log stream and not in the database",
-            metrics.audit_lost.clone(),
-        );
+        metrics.begin_at_zero();
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessFigures));
         Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(metrics.register()),
+            process: Arc::new(process),
             ..metrics
         }
     }
@@ -192,6 +149,38 @@ impl Metrics {
         self.logins.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
+    /// A login failed, with this code of the table of errors.
+    pub fn login_failed(&self, reason: &'static str) {
+        self.login_failures
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// Who counts where sessions are found.
+    #[must_use]
+    pub fn session_lookups(&self) -> &SessionLookups {
+        &self.session_lookups
+    }
+
+    /// A request could not be carried: whose side the fault is on, and its code in the table of errors.
+    pub fn upstream_error(&self, side: &'static str, code: &'static str) {
+        self.upstream_errors
+            .get_or_create(&UpstreamErrorLabels { side, code })
+            .inc();
+    }
+
+    /// The engine was asked something, and how that ended.
+    pub fn engine_call(&self, call: &'static str, took: Duration, failure: Option<&'static str>) {
+        self.engine_seconds
+            .get_or_create(&CallLabel { call })
+            .observe(took.as_secs_f64());
+        if let Some(cause) = failure {
+            self.engine_errors
+                .get_or_create(&EngineErrorLabels { call, cause })
+                .inc();
+        }
+    }
+
     /// This was refused because it was too often.
     pub fn rate_limited(&self, what: &'static str) {
         self.rate_limited.get_or_create(&WhatLabel { what }).inc();
@@ -206,10 +195,27 @@ impl Metrics {
     }
 
     /// A start ended otherwise.
-    pub fn start_failed(&self) {
+    pub fn start_failed(&self, reason: Reason) {
         self.starts
             .get_or_create(&OutcomeLabel { outcome: "error" })
             .inc();
+        let reason = reason.as_str();
+        self.start_failures
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// A desktop was stopped, or failed.
+    pub fn desktop_ended(&self, reason: Reason) {
+        let reason = reason.as_str();
+        self.ends.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The reaper or the reconciler did something `times` times.
+    pub fn reaped(&self, act: &'static str, times: usize) {
+        let times = u64::try_from(times).unwrap_or(u64::MAX);
+        let acts = self.reaper_acts.get_or_create(&ActLabel { act });
+        acts.inc_by(times);
     }
 
     /// So many containers of a template are kept ready, or will soon be.
@@ -262,18 +268,80 @@ impl Metrics {
         };
         OpenTunnel {
             tunnels: self.tunnels.clone(),
-            up: counter("to_desktop"),
-            down: counter("to_browser"),
+            up: counter(TO_DESKTOP),
+            down: counter(TO_BROWSER),
         }
     }
 
-    /// All of it as Prometheus reads it (`OpenMetrics` text).
+    /// All of it in `OpenMetrics` text, with how things are now.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn open_metrics(&self, state: State) -> String {
+        self.state.put(state);
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = text::encode_registry(&mut text, &self.registry)
+            .and_then(|()| text::encode_registry(&mut text, &self.process))
+            .and_then(|()| text::encode_eof(&mut text));
         text
+    }
+
+    /// The same in the older text format of Prometheus, version 0.0.4: a counter's description has its full name,
+    /// and there are neither units nor an end.
+    #[must_use]
+    pub fn prometheus_text(&self, state: State) -> String {
+        let text = self.open_metrics(state);
+        let counters: HashSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+            .collect();
+        let mut older = String::with_capacity(text.len());
+        for line in text.lines() {
+            let described = line
+                .strip_prefix("# HELP ")
+                .or_else(|| line.strip_prefix("# TYPE "))
+                .and_then(|rest| rest.split(' ').next());
+            match described {
+                Some(name) if counters.contains(name) => {
+                    older.push_str(&line.replacen(name, &format!("{name}_total"), 1));
+                }
+                None if line.starts_with("# ") => continue,
+                _ => older.push_str(line),
+            }
+            older.push('\n');
+        }
+        older
+    }
+}
+
+/// Counts where sessions are found.
+#[derive(Clone, Debug)]
+pub struct SessionLookups {
+    family: Family<SourceLabel, Counter>,
+    memory: Counter,
+    database: Counter,
+}
+
+impl Default for SessionLookups {
+    fn default() -> Self {
+        let family = Family::<SourceLabel, Counter>::default();
+        let counter = |source| family.get_or_create(&SourceLabel { source }).clone();
+        Self {
+            memory: counter("memory"),
+            database: counter("database"),
+            family,
+        }
+    }
+}
+
+impl SessionLookups {
+    /// Memory had it.
+    pub fn memory(&self) {
+        self.memory.inc();
+    }
+
+    /// The database was asked.
+    pub fn database(&self) {
+        self.database.inc();
     }
 }
 
@@ -344,7 +412,7 @@ mod tests {
         metrics.woken(Duration::from_millis(7), true);
         let tunnel = metrics.tunnel();
         tunnel.up(5);
-        let text = metrics.encode();
+        let text = metrics.open_metrics(State::default());
         for line in [
             "deskgate_requests_total{route=\"api\",status=\"200\"} 1",
             "deskgate_requests_in_flight 1",
@@ -364,6 +432,10 @@ mod tests {
         metrics.in_flight().end();
         assert!(metrics.in_flight().begin(1));
         drop(tunnel);
-        assert!(metrics.encode().contains("deskgate_tunnels 0"));
+        assert!(
+            metrics
+                .open_metrics(State::default())
+                .contains("deskgate_tunnels 0")
+        );
     }
 }

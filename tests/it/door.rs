@@ -201,7 +201,14 @@ async fn metrics_count_what_happened_on_an_address_of_their_own() {
     for line in [
         "deskgate_desktop_starts_total{outcome=\"running\"} 1",
         "deskgate_requests_total{route=\"api\",status=\"201\"} 1",
-        "# EOF",
+        "# TYPE deskgate_requests_total counter",
+        "deskgate_desktops{state=\"running\"} 1",
+        "deskgate_user_desktops_max 1",
+        "deskgate_database_up 1",
+        "deskgate_engine_up 1",
+        "deskgate_engine_call_duration_seconds_count{call=\"create\"} 1",
+        "deskgate_session_lookups_total{source=\"database\"} 1",
+        "process_open_fds ",
     ] {
         assert!(
             metrics.text().contains(line),

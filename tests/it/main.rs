@@ -25,6 +25,7 @@ mod ids;
 mod life;
 mod login;
 mod lookup;
+mod metrics;
 mod nap;
 mod people;
 mod pool;

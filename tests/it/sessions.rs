@@ -9,6 +9,7 @@ use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::{DatabaseConfig, OnLogout, SessionConfig};
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
+use deskgate::telemetry::metrics::Metrics;
 use futures_util::{SinkExt, StreamExt};
 use hyper::StatusCode;
 use tokio::net::TcpStream;
@@ -129,7 +130,12 @@ async fn beside(gateway: &TestGateway, name: &str) -> (Database, Sessions, User)
         .upsert_user(&identity(name), clock.timestamp())
         .await
         .unwrap();
-    let sessions = Sessions::new(database.clone(), clock, gateway.config.sessions);
+    let sessions = Sessions::new(
+        database.clone(),
+        clock,
+        gateway.config.sessions,
+        &Metrics::default(),
+    );
     (database, sessions, user)
 }
 
@@ -223,7 +229,7 @@ async fn a_session_in_memory_is_answered_without_the_database_for_no_longer_than
         idle: Duration::from_secs(600),
         on_logout: OnLogout::Keep,
     };
-    let sessions = Sessions::new(database.clone(), clock.clone(), config);
+    let sessions = Sessions::new(database.clone(), clock.clone(), config, &Metrics::default());
     let pupil = identity("pupil");
     let user = database
         .upsert_user(&pupil, clock.timestamp())

@@ -17,6 +17,7 @@ use deskgate::desktop::Desktops;
 use deskgate::model::user::{Identity, Role};
 use deskgate::store::Database;
 use deskgate::tasks::Tasks;
+use deskgate::telemetry::metrics::Metrics;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -215,7 +216,12 @@ impl TestGateway {
             .upsert_user(identity, clock.timestamp())
             .await
             .expect("a user");
-        let sessions = Sessions::new(database.clone(), clock, self.config.sessions);
+        let sessions = Sessions::new(
+            database.clone(),
+            clock,
+            self.config.sessions,
+            &Metrics::default(),
+        );
         let secret: SessionSecret = sessions
             .create(&user, Login::default())
             .await

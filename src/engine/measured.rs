@@ -1,0 +1,138 @@
+//! An engine whose calls are counted and timed, whichever engine it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use super::spec::{ContainerSpec, Network};
+use super::{Container, Engine, EngineError, Event, Image, Percent};
+use crate::telemetry::metrics::Metrics;
+
+/// An engine, and who counts.
+#[derive(Debug)]
+pub struct Measured {
+    engine: Arc<dyn Engine>,
+    metrics: Metrics,
+}
+
+impl Measured {
+    /// Counts what `engine` is asked.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, metrics: Metrics) -> Self {
+        Self { engine, metrics }
+    }
+
+    async fn count<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, EngineError>> + Send,
+    ) -> Result<T, EngineError> {
+        let begun = Instant::now();
+        let answer = answer.await;
+        let failure = answer.as_ref().err().and_then(kind);
+        self.metrics.engine_call(call, begun.elapsed(), failure);
+        answer
+    }
+}
+
+/// The word for a failure. What is told apart from success without anything being wrong is none.
+fn kind(error: &EngineError) -> Option<&'static str> {
+    match error {
+        EngineError::Unreachable(_) => Some("unreachable"),
+        EngineError::Timeout(_) => Some("timeout"),
+        EngineError::ImageMissing | EngineError::Pull(_) => Some("image"),
+        EngineError::Refused(_) => Some("refused"),
+        EngineError::PortTaken | EngineError::NameTaken | EngineError::NotFound => None,
+    }
+}
+
+#[async_trait]
+impl Engine for Measured {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.count("ping", self.engine.ping()).await
+    }
+
+    async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError> {
+        let prepared = self.engine.prepare(network, instance);
+        self.count("prepare", prepared).await
+    }
+
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
+        self.count("image_id", self.engine.image_id(image)).await
+    }
+
+    async fn images(&self) -> Result<Vec<Image>, EngineError> {
+        self.count("images", self.engine.images()).await
+    }
+
+    async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
+        self.count("pull", self.engine.pull(image, percent)).await
+    }
+
+    async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError> {
+        let removed = self.engine.remove_volumes(labels);
+        self.count("remove_volumes", removed).await
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
+        self.count("create", self.engine.create(spec)).await
+    }
+
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        let renamed = self.engine.rename(container, name);
+        self.count("rename", renamed).await
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        self.count("start", self.engine.start(container)).await
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), EngineError> {
+        self.count("stop", self.engine.stop(container, grace)).await
+    }
+
+    async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        self.count("pause", self.engine.pause(container)).await
+    }
+
+    async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        self.count("unpause", self.engine.unpause(container)).await
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        self.count("remove", self.engine.remove(container)).await
+    }
+
+    async fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Option<i64>, EngineError> {
+        let ran = self.engine.exec(container, command, limit);
+        self.count("exec", ran).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
+        self.count("inspect", self.engine.inspect(container)).await
+    }
+
+    async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError> {
+        self.count("list", self.engine.list(instance)).await
+    }
+
+    async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError> {
+        self.count("events", self.engine.events(instance)).await
+    }
+
+    async fn log_tail(&self, container: &str, lines: u32) -> Result<String, EngineError> {
+        let lines = self.engine.log_tail(container, lines);
+        self.count("log_tail", lines).await
+    }
+}
