@@ -20,7 +20,7 @@ use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
 
 /// Pause between two questions whether it is ready.
-pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(50);
 /// How often the container itself is looked at meanwhile.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that refuse our password before the start fails; KasmVNC locks us out at five.
@@ -175,20 +175,14 @@ impl Desktops {
             Err(EngineError::NotFound | EngineError::NameTaken) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let upstream = self.upstream(desktop, template).await?;
-        let answers = match &upstream {
-            Some(way) => readiness::ask(self.dialer(), way, &template.ready).await == Answer::Ready,
-            None => false,
-        };
-        let Some(upstream) = upstream.filter(|_| answers) else {
-            tracing::warn!(desktop = %desktop.id, "a container of the pool does not answer any more");
-            engine.remove(&name).await?;
-            return Ok(false);
-        };
         self.step(desktop, State::Queued, State::Creating, Change::default())
             .await?;
         self.note_container(desktop, &member.container).await?;
-        self.pin(desktop, template, &upstream).await?;
+        if template.tls_verify == TlsVerify::Pin
+            && let Some(upstream) = self.upstream(desktop, template).await?
+        {
+            self.pin(desktop, template, &upstream).await?;
+        }
         Ok(true)
     }
 

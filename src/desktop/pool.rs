@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,11 @@ use crate::model::time::Timestamp;
 /// How long a container waits for somebody before a fresh one takes its place: what runs for longer collects leaks,
 /// and the programs of its image grow old.
 const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long the answer of a container is good for. It is asked again by then, so that nobody waits for an answer when it is
+/// handed out: that would double the time of a start.
+const TRUST: Duration = Duration::from_secs(5 * 60);
+/// How much longer it is good for when somebody comes just then.
+const TRUST_MORE: Duration = Duration::from_secs(60);
 /// How long a container may take from its making to its start, beyond which nobody is at it any more.
 const START_GRACE: Duration = Duration::from_secs(60);
 
@@ -140,7 +145,14 @@ impl Room {
 #[derive(Debug)]
 struct Known {
     member: Member,
-    is_ready: bool,
+    /// When it last answered.
+    answered: Option<Instant>,
+}
+
+impl Known {
+    fn is_ready(&self) -> bool {
+        self.answered.is_some()
+    }
 }
 
 /// What one gateway knows of the pool.
@@ -160,26 +172,29 @@ impl Pool {
     /// Takes note of all members there are.
     pub(super) fn note(&self, members: Vec<Member>) {
         let mut known = self.known();
-        let ready: Vec<DesktopId> = known
+        let answers: HashMap<DesktopId, Option<Instant>> = known
             .iter()
-            .filter(|known| known.is_ready)
-            .map(|known| known.member.id)
+            .map(|known| (known.member.id, known.answered))
             .collect();
         *known = members
             .into_iter()
             .map(|member| Known {
-                is_ready: member.runs() && ready.contains(&member.id),
+                answered: answers
+                    .get(&member.id)
+                    .copied()
+                    .flatten()
+                    .filter(|_| member.runs()),
                 member,
             })
             .collect();
     }
 
     /// Takes note of one more, so that nobody else gets its port, or that it has answered.
-    pub(super) fn add(&self, member: &Member, is_ready: bool) {
+    pub(super) fn add(&self, member: &Member, answered: Option<Instant>) {
         self.forget(member.id);
         self.known().push(Known {
             member: member.clone(),
-            is_ready,
+            answered,
         });
     }
 
@@ -188,28 +203,42 @@ impl Pool {
         self.known().retain(|known| known.member.id != id);
     }
 
-    /// Members that run and have not answered yet.
-    pub(super) fn unproven(&self) -> Vec<Member> {
+    /// Members that run and have not answered yet, or not for a while.
+    pub(super) fn unproven(&self, now: Instant) -> Vec<Member> {
+        let fresh = |known: &Known| {
+            known
+                .answered
+                .is_some_and(|at| now.saturating_duration_since(at) < TRUST)
+        };
         let known = self.known();
         let unproven = known
             .iter()
-            .filter(|known| !known.is_ready && known.member.runs());
+            .filter(|known| known.member.runs() && !fresh(known));
         unproven.map(|known| known.member.clone()).collect()
     }
 
-    /// The member of a template that has been ready for longest; nobody else in this process gets it.
-    pub(super) fn take(&self, template: &str) -> Option<Member> {
+    /// The oldest member of a template that has answered, and when it did. Nobody else in this process gets it.
+    pub(super) fn take(&self, template: &str, now: Instant) -> Option<(Member, Instant)> {
         let mut known = self.known();
-        let fits = |known: &Known| known.is_ready && known.member.template == template;
+        let fits = |known: &Known| {
+            known.member.template == template
+                && known
+                    .answered
+                    .is_some_and(|at| now.saturating_duration_since(at) < TRUST + TRUST_MORE)
+        };
         let ready = known.iter().enumerate().filter(|(_, known)| fits(known));
         let (at, _) = ready.min_by_key(|(_, known)| known.member.made_at)?;
-        Some(known.remove(at).member)
+        let known = known.remove(at);
+        Some((known.member, known.answered?))
     }
 
     /// The member that can best be spared.
     pub(super) fn take_any(&self) -> Option<Member> {
         let mut known = self.known();
-        let ready = known.iter().enumerate().filter(|(_, known)| known.is_ready);
+        let ready = known
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| known.is_ready());
         let (at, _) = ready.max_by_key(|(_, known)| known.member.made_at)?;
         Some(known.remove(at).member)
     }
@@ -219,7 +248,7 @@ impl Pool {
         let known = self.known();
         known
             .iter()
-            .any(|known| known.is_ready && known.member.template == template)
+            .any(|known| known.is_ready() && known.member.template == template)
     }
 
     /// Host ports that members have.
@@ -236,7 +265,7 @@ impl Pool {
         let mut counts = HashMap::new();
         for known in self.known().iter() {
             let count: &mut (i64, i64) = counts.entry(known.member.template.clone()).or_default();
-            if known.is_ready {
+            if known.is_ready() {
                 count.0 += 1;
             } else {
                 count.1 += 1;
@@ -353,17 +382,25 @@ mod tests {
     #[test]
     fn one_that_is_taken_is_taken_once_and_only_when_it_has_answered() {
         let pool = Pool::default();
-        let (first, second) = (member(), member());
+        let (first, second, now) = (member(), member(), Instant::now());
         pool.note(vec![first.clone(), second.clone()]);
-        assert_eq!(pool.take("exam"), None, "nobody has answered");
-        assert_eq!(pool.unproven().len(), 2);
-        pool.add(&first, true);
+        assert_eq!(pool.take("exam", now), None, "nobody has answered");
+        assert_eq!(pool.unproven(now).len(), 2);
+        pool.add(&first, Some(now));
         assert_eq!(pool.counts()["exam"], (1, 1));
         pool.note(vec![first.clone(), second]);
         assert!(pool.has("exam"), "it is known to have answered");
-        assert_eq!(pool.take("other"), None);
-        assert_eq!(pool.take("exam"), Some(first));
-        assert_eq!(pool.take("exam"), None);
+        assert_eq!(pool.unproven(now).len(), 1);
+        let (soon, late) = (now + TRUST, now + TRUST + TRUST_MORE);
+        assert_eq!(pool.unproven(soon).len(), 2, "it is asked again");
+        assert_eq!(
+            pool.take("exam", late),
+            None,
+            "who knows whether it still does"
+        );
+        assert_eq!(pool.take("other", soon), None);
+        assert_eq!(pool.take("exam", soon), Some((first, now)));
+        assert_eq!(pool.take("exam", soon), None);
         assert_eq!(pool.ports(), [7003], "that of the other one");
     }
 }

@@ -132,6 +132,11 @@ impl Desktops {
         match row.status {
             State::Queued | State::Creating | State::Starting if !in_hand => {
                 report.resumed += 1;
+                // It may have waited for long since somebody took it.
+                let member = match member {
+                    Some(member) if self.member_answers(&member).await? => Some(member),
+                    _ => None,
+                };
                 self.spawn_launch(row.clone(), member);
             }
             State::Running | State::Paused => {

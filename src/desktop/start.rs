@@ -144,7 +144,7 @@ impl Desktops {
         by: &Actor,
         template: &Template,
     ) -> Result<Option<(Desktop, Option<Member>)>, DesktopError> {
-        while let Some(member) = self.take_member(template).await? {
+        while let Some((member, answered)) = self.take_member(template).await? {
             let mut desktop = self.intent(template, member.id, user.id);
             desktop.session_id = by.session;
             desktop.host_port = member.host_port;
@@ -154,7 +154,7 @@ impl Desktops {
                 Ok(Recorded::Yes) => return Ok(Some((desktop, Some(member)))),
                 Ok(Recorded::IdTaken | Recorded::PortTaken) => {}
                 other => {
-                    self.inner.pool.add(&member, true);
+                    self.inner.pool.add(&member, Some(answered));
                     return other.map(|_| None);
                 }
             }

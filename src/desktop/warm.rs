@@ -2,9 +2,9 @@
 //! password and the path, of the desktop that it will be; whoever writes the row with that id has it.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use tokio::time::Instant;
 
 use super::launch::PROBE_PAUSE;
 use super::pool::{Member, Room, Wanted, members, unwanted};
@@ -22,6 +22,8 @@ use crate::model::id::{DesktopId, UserId};
 use crate::model::template::Template;
 use crate::telemetry::ErrorChain;
 
+/// How long the pool is left alone when somebody has taken from it: people come in classes.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Host ports that are tried for a member before the next pass.
 const PORT_ATTEMPTS: usize = 8;
 /// Members that are asked for an answer at the same time.
@@ -44,6 +46,7 @@ impl Desktops {
         self.inner.parts.tasks.until_soft("pool", async move {
             loop {
                 desktops.inner.pool.bell.notified().await;
+                tokio::time::sleep(SETTLE).await;
                 if let Err(error) = desktops.fill_pool().await {
                     tracing::debug!(error = %ErrorChain(&error), "the pool is not filled");
                 }
@@ -71,8 +74,8 @@ impl Desktops {
             let (containers, rows) = self.both_sides().await?;
             let tidied = self.tidy_pool(&containers, &rows).await?;
             self.prove_members().await?;
-            // Whoever waits for a turn at the engine comes first.
-            if rows.iter().any(|row| row.status == State::Queued) {
+            // Whoever waits for a desktop comes first. The end of each start rings the bell again.
+            if rows.iter().any(|row| row.status.is_launching()) {
                 return Ok(());
             }
             let Some((template, place)) = self.next_place(&tidied, &given_up) else {
@@ -241,7 +244,7 @@ impl Desktops {
 
     /// Asks the members that this gateway has not heard of yet. One that takes far too long is removed.
     async fn prove_members(&self) -> Result<(), DesktopError> {
-        let unproven = self.inner.pool.unproven();
+        let unproven = self.inner.pool.unproven(self.now().steady);
         let asked = futures_util::stream::iter(unproven).map(|member| async move {
             let answers = self.member_answers(&member).await;
             (member, answers)
@@ -252,7 +255,7 @@ impl Desktops {
             let template = self.template(&member.template);
             let patience = template.map(|template| template.ready.timeout);
             if answers? {
-                self.inner.pool.add(&member, true);
+                self.inner.pool.add(&member, Some(self.now().steady));
             } else if member.is_overdue(patience.unwrap_or_default(), now) {
                 tracing::warn!(container = %member.name, "a container of the pool never answered");
                 self.inner.pool.forget(member.id);
@@ -263,7 +266,8 @@ impl Desktops {
         Ok(())
     }
 
-    async fn member_answers(&self, member: &Member) -> Result<bool, DesktopError> {
+    /// Asks a member.
+    pub(super) async fn member_answers(&self, member: &Member) -> Result<bool, DesktopError> {
         let Some(template) = self.template(&member.template) else {
             return Ok(false);
         };
@@ -303,9 +307,9 @@ impl Desktops {
             return Ok(false);
         };
         drop(turn);
-        let begin = Instant::now();
+        let begin = self.now().steady;
         while !self.member_answers(&member).await? {
-            if begin.elapsed() > template.ready.timeout || !self.still_waits(&member).await? {
+            if self.lasted(begin) > template.ready.timeout || !self.still_waits(&member).await? {
                 tracing::warn!(container = %member.name, "a container of the pool does not answer");
                 self.inner.pool.forget(member.id);
                 self.remove_member(&member).await?;
@@ -313,10 +317,14 @@ impl Desktops {
             }
             tokio::time::sleep(PROBE_PAUSE).await;
         }
-        self.inner.pool.add(&member, true);
+        self.inner.pool.add(&member, Some(self.now().steady));
         self.count_pool();
-        tracing::info!(container = %member.name, seconds = begin.elapsed().as_secs_f64(), "a container is ready for whoever comes");
+        tracing::info!(container = %member.name, seconds = self.lasted(begin).as_secs_f64(), "a container is ready for whoever comes");
         Ok(true)
+    }
+
+    fn lasted(&self, since: Instant) -> Duration {
+        self.now().steady.saturating_duration_since(since)
     }
 
     /// Makes and starts the container of a member. `None` when another gateway is at that place, or no port is free.
@@ -349,7 +357,7 @@ impl Desktops {
             let Some(member) = seen.and_then(|seen| Member::read(&seen, &parts.instance)) else {
                 return Ok(None);
             };
-            self.inner.pool.add(&member, false);
+            self.inner.pool.add(&member, None);
             match parts.engine.start(&container).await {
                 Ok(()) => return Ok(Some(member)),
                 Err(error) => {
@@ -383,15 +391,15 @@ impl Desktops {
         }))
     }
 
-    /// A member for a start of this template, if one is ready and still there. Who has it is decided by the row that the
+    /// A member for a start of this template, if one is ready and still there, and when it last answered. Who has it is decided by the row that the
     /// caller writes.
     pub(super) async fn take_member(
         &self,
         template: &Template,
-    ) -> Result<Option<Member>, DesktopError> {
-        while let Some(member) = self.inner.pool.take(&template.id) {
+    ) -> Result<Option<(Member, Instant)>, DesktopError> {
+        while let Some((member, answered)) = self.inner.pool.take(&template.id, self.now().steady) {
             if self.still_waits(&member).await? {
-                return Ok(Some(member));
+                return Ok(Some((member, answered)));
             }
             tracing::debug!(container = %member.name, "a container of the pool is gone");
         }
