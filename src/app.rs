@@ -440,6 +440,11 @@ fn spawn_upkeep(
     desktops.spawn_flusher();
     desktops.spawn_reaper();
     desktops.spawn_waker();
+    let keeper = desktops.clone();
+    tasks.every("home retention", CLEANING, move || {
+        let desktops = keeper.clone();
+        async move { desktops.remove_due_homes().await }
+    });
     let flusher = authenticator.clone();
     tasks.every("session flush", activity::FLUSH_PERIOD, move || {
         let authenticator = flusher.clone();

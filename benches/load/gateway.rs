@@ -240,6 +240,14 @@ impl Engine for StubEngine {
         Ok(Some(0))
     }
 
+    async fn has_volume(&self, _: &str) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    async fn remove_volume(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn stop(&self, name: &str, _: Duration) -> Result<(), EngineError> {
         self.set(name, ContainerState::Exited)
     }

@@ -91,6 +91,11 @@ impl<S: Sync> FromRequestParts<S> for WhichQuery {
 }
 
 impl Which {
+    /// The template, if that is all that is said.
+    pub fn only_template(&self) -> Option<&str> {
+        self.template.as_deref().filter(|_| self.id.is_none())
+    }
+
     /// The caller's own desktop that is meant, to do `action` to it.
     pub async fn find(
         &self,

@@ -5,6 +5,7 @@ mod admin;
 mod containers;
 mod events;
 mod extract;
+mod homes;
 mod sessions;
 mod tokens;
 mod view;
@@ -76,6 +77,7 @@ impl Api {
             .route("/api/container/stop", post(containers::stop))
             .route("/api/container/extend", post(containers::extend))
             .route("/api/container/remove", post(containers::remove))
+            .route("/api/container/reset", post(homes::reset))
             .route("/api/container/list", get(containers::list))
             .route("/api/container/events", get(events::events))
             .route("/api/templates", get(containers::templates))

@@ -37,6 +37,12 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
             orphan.state.as_str()
         );
     }
+    for home in core.desktops.due_homes().await? {
+        println!("{:<16} {:<40} old", "remove home", home.volume);
+    }
+    if !dry_run {
+        core.desktops.remove_due_homes().await;
+    }
     let sessions = core.sessions.clean(dry_run).await?;
     println!("{sessions} expired sessions {verb}");
     let tokens = core.tokens.clean(dry_run).await?;

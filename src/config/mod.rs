@@ -233,6 +233,8 @@ pub struct DesktopConfig {
     pub extensions: u32,
     /// How long a stopped container is kept.
     pub stopped_retention: Duration,
+    /// How long a home that was set aside is kept; unset: for ever.
+    pub home_retention: Option<Duration>,
 }
 
 impl DesktopConfig {

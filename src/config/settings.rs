@@ -277,6 +277,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("1h"),
         "How long a stopped container is kept",
     ),
+    plain(
+        "HOME_RETENTION",
+        Some("30d"),
+        "How long a home that a reset set aside is kept, or forever",
+    ),
     plain("MAX_DESKTOPS", Some("100"), "Live desktops in total"),
     plain(
         "MAX_DESKTOPS_PER_USER",

@@ -10,7 +10,7 @@ use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
 use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
-use crate::engine::spec::{ContainerSpec, LABEL_DESKTOP, network};
+use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
 use crate::engine::{EngineError, Percent};
 use crate::model::desktop::{Desktop, State};
 use crate::model::reason::Reason;
@@ -244,11 +244,11 @@ impl Desktops {
         self.bring_image(&desktop.image_name, template.pull).await?;
         let network = network(&parts.instance, template.network);
         parts.engine.prepare(&network, &parts.instance).await?;
-        let groups = parts.database.groups_of(desktop.user_id).await?;
+        let owner = self.belongings(desktop).await?;
         let password = parts.passwords.of(desktop.id);
         for _ in 0..PORT_ATTEMPTS {
             let (secret, place) = (password.expose(), self.place());
-            let spec = ContainerSpec::new(template, desktop, secret, place, &groups);
+            let spec = ContainerSpec::new(template, desktop, secret, place, &owner);
             let container = match parts.engine.create(&spec).await {
                 Err(EngineError::NameTaken) => self.adopt(desktop).await?,
                 made => made?,
@@ -264,6 +264,15 @@ impl Desktops {
             }
         }
         Err(LaunchError::NoPort)
+    }
+
+    async fn belongings(&self, desktop: &Desktop) -> Result<Belongings, StoreError> {
+        let database = &self.inner.parts.database;
+        let (user, template) = (desktop.user_id, &desktop.template);
+        Ok(Belongings {
+            groups: database.groups_of(user).await?,
+            home_generation: database.home_generation(user, template).await?,
+        })
     }
 
     /// Sees to the image, as the template wants it.

@@ -5,6 +5,7 @@ pub mod activity;
 mod ages;
 pub mod directory;
 mod extend;
+pub mod homes;
 pub mod images;
 mod launch;
 mod memory;

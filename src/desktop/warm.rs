@@ -13,7 +13,8 @@ use super::upstream::Upstream;
 use super::{DesktopError, Desktops, memory};
 use crate::config::Reach;
 use crate::engine::spec::{
-    ContainerSpec, LABEL_MADE, LABEL_POOL, LABEL_PORT, LABEL_USER, network, pool_prefix, reach_of,
+    Belongings, ContainerSpec, LABEL_MADE, LABEL_POOL, LABEL_PORT, LABEL_USER, network,
+    pool_prefix, reach_of,
 };
 use crate::engine::{Container, ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
@@ -140,7 +141,9 @@ impl Desktops {
         let mut desktop = self.intent(template, id, UserId::NIL);
         desktop.host_port = port;
         let password = self.inner.parts.passwords.of(id);
-        let mut spec = ContainerSpec::new(template, &desktop, password.expose(), self.place(), &[]);
+        let nobody = Belongings::default();
+        let mut spec =
+            ContainerSpec::new(template, &desktop, password.expose(), self.place(), &nobody);
         spec.labels.remove(LABEL_USER);
         spec
     }

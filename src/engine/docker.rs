@@ -376,6 +376,22 @@ impl Engine for DockerEngine {
         Ok(within(limit, run).await?.exit_code)
     }
 
+    async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
+        let client = self.client().await?;
+        match within(CALL_TIMEOUT, client.inspect_volume(volume)).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let call = client.remove_volume(volume, None::<RemoveVolumeOptions>);
+        let removed = within(CALL_TIMEOUT, call).await;
+        accept(removed, |error| matches!(error, EngineError::NotFound))
+    }
+
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
         let client = self.client().await?;
         match within(CALL_TIMEOUT, client.inspect_container(container, None)).await {

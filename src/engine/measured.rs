@@ -119,6 +119,16 @@ impl Engine for Measured {
         self.count("exec", ran).await
     }
 
+    async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
+        self.count("has_volume", self.engine.has_volume(volume))
+            .await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), EngineError> {
+        let removed = self.engine.remove_volume(volume);
+        self.count("remove_volume", removed).await
+    }
+
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
         self.count("inspect", self.engine.inspect(container)).await
     }

@@ -192,6 +192,10 @@ pub trait Engine: Send + Sync + Debug {
         command: &[String],
         limit: Duration,
     ) -> Result<Option<i64>, EngineError>;
+    /// Whether there is a volume of this name.
+    async fn has_volume(&self, volume: &str) -> Result<bool, EngineError>;
+    /// Removes a volume with all that is in it; fine when it is gone already.
+    async fn remove_volume(&self, volume: &str) -> Result<(), EngineError>;
     /// Looks at one container, by name or id.
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError>;
     /// All containers of an installation, running or not.

@@ -122,10 +122,24 @@ pub fn reach_of(template: &Template, reach: Reach) -> Reach {
     }
 }
 
-/// The volume with the home of `user` for `template`.
+/// The volume with the home of `user` for `template`, after it was set aside `generation` times.
 #[must_use]
-pub fn home_name(instance: &str, user: UserId, template: &str) -> String {
-    format!("deskgate-{instance}-home-{user}-{template}")
+pub fn home_name(instance: &str, user: UserId, template: &str, generation: i64) -> String {
+    let name = format!("deskgate-{instance}-home-{user}-{template}");
+    // No template's id has a dot, so that no two homes share a name.
+    match generation {
+        0 => name,
+        later => format!("{name}.{later}"),
+    }
+}
+
+/// What somebody brings along to a container.
+#[derive(Clone, Debug, Default)]
+pub struct Belongings {
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// How often their home was set aside.
+    pub home_generation: i64,
 }
 
 impl ContainerSpec {
@@ -138,7 +152,7 @@ impl ContainerSpec {
         desktop: &Desktop,
         password: &str,
         place: Place<'_>,
-        groups: &[String],
+        belongings: &Belongings,
     ) -> Self {
         let instance = place.instance;
         let owned = |name: &str, value: String| (name.to_owned(), value);
@@ -165,7 +179,12 @@ impl ContainerSpec {
             sandbox: template.sandbox.clone(),
             stop_signal: template.stop.signal.clone(),
             home: (template.home == Home::Volume).then(|| HomeVolume {
-                name: home_name(instance, desktop.user_id, &template.id),
+                name: home_name(
+                    instance,
+                    desktop.user_id,
+                    &template.id,
+                    belongings.home_generation,
+                ),
                 path: template.home_path.clone(),
                 labels: owner_labels,
                 quota: template.home_quota,
@@ -173,7 +192,7 @@ impl ContainerSpec {
             mounts: template
                 .mounts
                 .iter()
-                .flat_map(|shared| shared.of(groups))
+                .flat_map(|shared| shared.of(&belongings.groups))
                 .collect(),
         }
     }
@@ -266,7 +285,11 @@ mod tests {
             instance: "school",
             reach,
         };
-        ContainerSpec::new(template, desktop, "pw", place, &["8a".to_owned()])
+        let owner = Belongings {
+            groups: vec!["8a".into()],
+            home_generation: 2,
+        };
+        ContainerSpec::new(template, desktop, "pw", place, &owner)
     }
 
     #[test]
@@ -284,6 +307,8 @@ mod tests {
             !home.name.contains(&desktop.id.to_string()),
             "the home outlives the desktop"
         );
+        let first = home_name("school", desktop.user_id, "desktop", 0);
+        assert_eq!(home.name, format!("{first}.2"));
         assert_eq!(spec(&template, &desktop, Reach::Network).host_port, None);
     }
 

@@ -56,6 +56,10 @@ words! {
         Remove = "remove",
         /// Its user wishes to stay.
         Extend = "extend",
+        /// A home was set aside for a fresh start.
+        Reset = "home_reset",
+        /// A home that was set aside was removed.
+        HomeRemoved = "home_removed",
         /// A desktop ended by itself, or never came up.
         DesktopFailed = "desktop_failed",
         /// An API token was made.

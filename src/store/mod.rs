@@ -6,6 +6,7 @@ pub mod audit;
 mod certificates;
 mod conditions;
 pub mod containers;
+pub mod homes;
 pub mod identity;
 pub mod notify;
 pub mod overview;

@@ -169,6 +169,11 @@ impl Database {
                     .execute(&mut *transaction)
                     .await?;
             }
+            // Its volumes are gone, and nothing refers to the person.
+            sqlx::query("DELETE FROM old_homes WHERE user_id = $1")
+                .bind(id.to_string())
+                .execute(&mut *transaction)
+                .await?;
             // Sessions and tokens go with the person.
             sqlx::query("DELETE FROM users WHERE id = $1")
                 .bind(id.to_string())

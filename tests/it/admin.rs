@@ -23,6 +23,7 @@ fn addresses() -> Vec<(Method, String)> {
         "users",
         "sessions",
         "images",
+        "homes",
         "audit",
     ]
     .map(|word| (Method::GET, format!("/api/admin/{word}")))
@@ -38,6 +39,7 @@ fn addresses() -> Vec<(Method, String)> {
         (Method::GET, format!("/api/admin/users/{NOBODY}/export")),
         (Method::DELETE, format!("/api/admin/users/{NOBODY}")),
         (Method::DELETE, format!("/api/admin/sessions/{NOBODY}")),
+        (Method::DELETE, "/api/admin/homes/x".into()),
         (Method::POST, "/api/admin/images/pull".into()),
         // Not even what exists is told.
         (Method::GET, "/api/admin".into()),

@@ -277,7 +277,13 @@ async fn docker_says_when_a_port_or_a_name_is_taken() {
         instance: &real.instance,
         reach: real.config.desktops.reach,
     };
-    let spec = deskgate::engine::spec::ContainerSpec::new(template, &desktop, "x", place, &[]);
+    let spec = deskgate::engine::spec::ContainerSpec::new(
+        template,
+        &desktop,
+        "x",
+        place,
+        &deskgate::engine::spec::Belongings::default(),
+    );
     assert!(matches!(
         real.engine.create(&spec).await,
         Err(EngineError::NameTaken)

@@ -19,6 +19,7 @@ mod data_plane;
 mod docker;
 mod door;
 mod heads;
+mod homes;
 mod hours;
 mod idle;
 mod ids;

@@ -1,5 +1,6 @@
 //! The story of the store, on SQLite and, where a server is at hand, on PostgreSQL.
 
+mod homes;
 mod people;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use deskgate::store::containers::Change;
 use deskgate::store::sessions::{Ending, NewSession};
 use deskgate::store::starts::{Limits, Recorded};
 
+use homes::homes;
 use people::{audit, overview};
 
 const ENGINE: &str = "docker";
@@ -446,6 +448,7 @@ async fn story(config: DatabaseConfig) {
     desktops(&db, &first, &second, session).await;
     tokens(&db, &first, &second).await;
     audit(&db, &first, &second).await;
+    homes(&db, &first, &second).await;
     overview(&db, &first, &second).await;
     assert!(db.list_desktops(UserId::random()).await.unwrap().is_empty());
     db.close().await;

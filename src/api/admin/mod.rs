@@ -3,6 +3,7 @@
 
 mod audit;
 mod containers;
+mod homes;
 mod images;
 mod overview;
 mod sessions;
@@ -69,6 +70,11 @@ pub(super) fn routes() -> Router<ApiState> {
         .route(
             "/api/admin/sessions/{id}",
             delete(sessions::revoke).fallback(only("DELETE")),
+        )
+        .route("/api/admin/homes", get(homes::list))
+        .route(
+            "/api/admin/homes/{volume}",
+            delete(homes::remove).fallback(only("DELETE")),
         )
         .route("/api/admin/images", get(images::list))
         .route("/api/admin/images/pull", post(images::pull))

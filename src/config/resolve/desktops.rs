@@ -70,6 +70,10 @@ impl Reader {
             extend: self.extend(),
             extensions: self.count("DESKTOP_EXTENSIONS"),
             stopped_retention: self.duration("STOPPED_RETENTION").unwrap_or_default(),
+            home_retention: match self.raw.said("HOME_RETENTION") {
+                Some("forever") => None,
+                _ => self.duration("HOME_RETENTION"),
+            },
         }
     }
 

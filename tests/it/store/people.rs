@@ -9,6 +9,7 @@ use deskgate::store::containers::Change;
 use deskgate::store::overview::{DesktopFilter, DesktopOrder, Page, Sort, UserFilter, UserOrder};
 
 use super::at;
+use super::homes::homes_of_others;
 
 fn entry(count: u16, at_millis: i64, user: &User) -> Entry {
     Entry {
@@ -152,4 +153,5 @@ async fn person(db: &Database, user: &User) {
     let who = (newest.actor_id.as_deref(), newest.actor_name.as_deref());
     assert_eq!(who, (Some("nobody"), Some("nobody")));
     assert_eq!((newest.address, newest.details.len()), (None, 0));
+    homes_of_others(db, user).await;
 }

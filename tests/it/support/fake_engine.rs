@@ -52,6 +52,8 @@ pub struct FakeEngine {
     pub hostile: AtomicBool,
     /// Starts begin and do not end.
     pub held: AtomicBool,
+    /// Looks for volumes begin and do not end.
+    pub unseeing: AtomicBool,
     /// Desktops are ordinary echo servers.
     pub echo: AtomicBool,
     /// Renames begin and do not end.
@@ -83,6 +85,7 @@ impl Default for FakeEngine {
             unpauses: AtomicUsize::default(),
             hostile: AtomicBool::default(),
             held: AtomicBool::default(),
+            unseeing: AtomicBool::default(),
             echo: AtomicBool::default(),
             unnamed: AtomicBool::default(),
             image_version: AtomicUsize::default(),
@@ -391,6 +394,20 @@ impl Engine for FakeEngine {
         let said = format!("exec {}", command.join(" "));
         self.said.lock().unwrap().push(said);
         Ok(Some(0))
+    }
+
+    async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
+        self.check()?;
+        while self.unseeing.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(self.volumes.lock().unwrap().contains_key(volume))
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), EngineError> {
+        self.check()?;
+        self.volumes.lock().unwrap().remove(volume);
+        Ok(())
     }
 
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {

@@ -1,0 +1,161 @@
+//! Homes: a fresh start, what is kept of the old one, and who may remove it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use deskgate::app::Core;
+use deskgate::clock::SystemClock;
+use deskgate::model::user::Role;
+use hyper::{Method, StatusCode};
+
+use crate::support::browser::Browser;
+use crate::support::gateway::{TEMPLATE, TestGateway};
+
+const TWO: [(&str, &str); 2] = [
+    (TEMPLATE, "id = 'a'\nimage = 'i'"),
+    (TEMPLATE, "id = 'b'\nimage = 'i'\nhome = 'none'"),
+];
+
+fn home_in_use(gateway: &TestGateway) -> String {
+    let spec = gateway.engine.specs().pop().expect("a container");
+    spec.home.expect("a home").name
+}
+
+async fn admin(gateway: &TestGateway) -> Browser {
+    gateway.program_as("boss", Role::Admin).await
+}
+
+#[tokio::test]
+async fn a_reset_gives_a_new_home_and_keeps_the_old_one() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    let nothing = pupil
+        .post("/api/container/reset", r#"{"template":"a"}"#)
+        .await;
+    assert_eq!(nothing.json()["container"], serde_json::Value::Null);
+    let container = gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    let reset = pupil.post("/api/container/reset", "").await;
+    assert_eq!(reset.status, StatusCode::OK, "{}", reset.text());
+    assert_eq!(reset.json()["container"]["id"], container["id"]);
+    let list = pupil.get("/api/container/list").await.json();
+    assert_eq!(list["containers"].as_array().unwrap().len(), 0);
+    gateway.running_desktop(&mut pupil).await;
+    let second = home_in_use(&gateway);
+    assert_eq!(second, format!("{first}.1"));
+    assert!(gateway.engine.volumes.lock().unwrap().contains_key(&first));
+    // Once more, by the template's name: the desktop runs, and goes.
+    let reset = pupil
+        .post("/api/container/reset", r#"{"template":"a"}"#)
+        .await;
+    assert_eq!(reset.status, StatusCode::OK);
+    gateway.running_desktop(&mut pupil).await;
+    assert_eq!(home_in_use(&gateway), format!("{first}.2"));
+    let unknown = pupil
+        .post("/api/container/reset", r#"{"template":"x"}"#)
+        .await;
+    assert_eq!(unknown.code(), "unknown_template");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_during_a_reset_does_not_keep_the_old_home() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    pupil.post("/api/container/remove", "").await;
+    gateway.engine.unseeing.store(true, Ordering::SeqCst);
+    let mut second_tab = pupil.clone();
+    let reset = async {
+        second_tab
+            .post("/api/container/reset", r#"{"template":"a"}"#)
+            .await
+    };
+    let start = async {
+        gateway.running_desktop(&mut pupil).await;
+        assert_eq!(home_in_use(&gateway), first, "it came before the reset");
+        gateway.engine.unseeing.store(false, Ordering::SeqCst);
+    };
+    let (reset, ()) = tokio::join!(reset, start);
+    assert_eq!(reset.status, StatusCode::OK, "{}", reset.text());
+    assert_eq!(gateway.engine.all(), [], "nothing has the old home");
+    gateway.running_desktop(&mut pupil).await;
+    assert_eq!(home_in_use(&gateway), format!("{first}.1"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn somebody_elses_desktop_cannot_be_reset() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    let container = gateway.running_desktop(&mut pupil).await;
+    let mut other = gateway.program("other").await;
+    let body = format!(r#"{{"id":{}}}"#, container["id"]);
+    let refused = other.post("/api/container/reset", &body).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    gateway.running_desktop(&mut pupil).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn admins_see_old_homes_and_remove_them_and_nothing_else() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    pupil.post("/api/container/reset", "").await;
+    gateway.running_desktop(&mut pupil).await;
+    let second = home_in_use(&gateway);
+    let path = format!("/api/admin/homes/{first}");
+    let refused = pupil.get("/api/admin/homes").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let refused = pupil.send(Method::DELETE, &path, &[], "").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let mut admin = admin(&gateway).await;
+    let put = admin.send(Method::PUT, &path, &[], "").await;
+    assert_eq!(put.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(put.header("allow"), Some("DELETE"));
+    let list = admin.get("/api/admin/homes").await.json();
+    assert_eq!(list["homes"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["homes"][0]["volume"], first.as_str());
+    assert_eq!(list["homes"][0]["template"], "a");
+    let in_use = format!("/api/admin/homes/{second}");
+    let refused = admin.send(Method::DELETE, &in_use, &[], "").await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND, "the home in use");
+    let removed = admin.send(Method::DELETE, &path, &[], "").await;
+    assert_eq!(removed.status, StatusCode::OK, "{}", removed.text());
+    let volumes = gateway.engine.volumes.lock().unwrap().clone();
+    assert!(!volumes.contains_key(&first) && volumes.contains_key(&second));
+    let list = admin.get("/api/admin/homes").await.json();
+    assert_eq!(list["homes"].as_array().unwrap().len(), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn old_homes_go_after_their_time() {
+    let mut settings = TWO.to_vec();
+    settings.push(("HOME_RETENTION", "2s"));
+    let gateway = TestGateway::start_with(&settings).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    pupil.post("/api/container/reset", "").await;
+    gateway.running_desktop(&mut pupil).await;
+    let second = home_in_use(&gateway);
+    // What the gateway does now and then, done when the test wants it.
+    let core = Core::with_engine(
+        &gateway.config,
+        Arc::new(SystemClock),
+        gateway.engine.clone(),
+    );
+    let desktops = core.await.expect("a core").desktops;
+    let has = |volume: &str| gateway.engine.volumes.lock().unwrap().contains_key(volume);
+    desktops.remove_due_homes().await;
+    assert!(has(&first), "it is too early");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    desktops.remove_due_homes().await;
+    assert!(!has(&first) && has(&second));
+    gateway.stop().await;
+}
