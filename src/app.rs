@@ -22,6 +22,7 @@ use crate::authn::session::Sessions;
 use crate::authn::sign_out::SignOut;
 use crate::authn::ticket::Tickets;
 use crate::authn::{self, Authenticator};
+use crate::authz::policy::Classes;
 use crate::clock::Clock;
 use crate::config::{Config, ServerConfig};
 use crate::desktop::password::Passwords;
@@ -186,9 +187,6 @@ impl App {
 
     /// Puts a front door on `core`.
     pub fn on(core: Core, config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
-        for key in &config.without_effect {
-            tracing::warn!(key, "this setting has no effect in this version");
-        }
         let Core {
             database,
             desktops,
@@ -229,6 +227,7 @@ impl App {
             audit: audit.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
+            classes: Classes::new(config.teacher_groups),
             origin: origin.portal().as_str().into(),
             started_at: clock.timestamp(),
         });

@@ -7,6 +7,7 @@ mod events;
 mod extract;
 mod homes;
 mod sessions;
+mod teacher;
 mod tokens;
 mod view;
 
@@ -26,6 +27,7 @@ use crate::authn::api_tokens::ApiTokens;
 use crate::authn::sign_out::SignOut;
 use crate::authz::AuthzError;
 use crate::authz::admin::{AdminGrant, authorize_admin};
+use crate::authz::policy::Classes;
 use crate::clock::Clock;
 use crate::desktop::Desktops;
 use crate::model::time::Timestamp;
@@ -55,6 +57,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Background work.
     pub tasks: Tasks,
+    /// Which groups are classes.
+    pub classes: Classes,
     /// Our origin, for the addresses in answers.
     pub origin: Arc<str>,
     /// When the gateway started.
@@ -102,6 +106,7 @@ impl Api {
                 delete(sessions::end).fallback(only("DELETE")),
             )
             .merge(admin::routes())
+            .merge(teacher::routes())
             .method_not_allowed_fallback(wrong_method)
             .fallback(|| async { ApiError(HttpError::NotFound) })
             .with_state(state);

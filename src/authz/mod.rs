@@ -1,8 +1,9 @@
 //! What may they do: one pure table for people ([`policy`]), one for their API tokens ([`scopes`]), the proof
 //! ([`grant`]) without which no byte reaches a desktop, and the one without which nobody administers anything
-//! ([`admin`]).
+//! ([`admin`]), or looks after a class ([`classes`]).
 
 pub mod admin;
+pub mod classes;
 pub mod grant;
 pub mod policy;
 pub mod scopes;

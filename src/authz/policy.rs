@@ -37,6 +37,8 @@ impl Relation {
 pub enum Action {
     /// Start one from a template; whether the template is for them is another question.
     Start,
+    /// Start one for its owner, who may start that template themselves.
+    StartFor,
     /// See it and type into it.
     Use,
     /// See it.
@@ -72,7 +74,7 @@ pub const fn allows(role: Role, relation: Relation, action: Action) -> bool {
     use Relation::{Foreign, Own, Pupil};
     match action {
         Action::Start | Action::Use => matches!(relation, Own),
-        Action::Watch => match relation {
+        Action::StartFor | Action::Watch => match relation {
             Own => true,
             Pupil => matches!(role, Role::Teacher | Role::Admin),
             Foreign => false,
@@ -128,8 +130,9 @@ mod tests {
 
     const RELATIONS: [Relation; 3] = [Relation::Own, Relation::Pupil, Relation::Foreign];
     const ROLES: [Role; 3] = [Role::Student, Role::Teacher, Role::Admin];
-    const ACTIONS: [Action; 11] = [
+    const ACTIONS: [Action; 12] = [
         Action::Start,
+        Action::StartFor,
         Action::Use,
         Action::Watch,
         Action::SeeState,
@@ -145,9 +148,10 @@ mod tests {
     /// One line for each action and one letter for each relation (own, pupil, foreign) of a student, a teacher
     /// and an admin: `y` is yes.
     #[rustfmt::skip]
-    const EXPECTED: [(&str, &str); 11] = [
+    const EXPECTED: [(&str, &str); 12] = [
         //                 student teacher admin
         ("Start",                   "y-- y-- y--"),
+        ("StartFor",                "y-- yy- yy-"),
         ("Use",                     "y-- y-- y--"),
         ("Watch",                   "y-- yy- yy-"),
         ("SeeState",                "y-- yy- yyy"),
@@ -182,16 +186,17 @@ mod tests {
     const fn place(action: Action) -> usize {
         match action {
             Action::Start => 0,
-            Action::Use => 1,
-            Action::Watch => 2,
-            Action::SeeState => 3,
-            Action::Stop => 4,
-            Action::Remove => 5,
-            Action::Administer(Area::Desktops) => 6,
-            Action::Administer(Area::Users) => 7,
-            Action::Administer(Area::Sessions) => 8,
-            Action::Administer(Area::Images) => 9,
-            Action::Administer(Area::Audit) => 10,
+            Action::StartFor => 1,
+            Action::Use => 2,
+            Action::Watch => 3,
+            Action::SeeState => 4,
+            Action::Stop => 5,
+            Action::Remove => 6,
+            Action::Administer(Area::Desktops) => 7,
+            Action::Administer(Area::Users) => 8,
+            Action::Administer(Area::Sessions) => 9,
+            Action::Administer(Area::Images) => 10,
+            Action::Administer(Area::Audit) => 11,
         }
     }
 

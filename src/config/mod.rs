@@ -48,8 +48,6 @@ pub struct Config {
     pub audit_retention: Option<Duration>,
     /// The key everything secret is derived from.
     pub secret_key: Secret,
-    /// Settings that are accepted but have no effect in this version.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// Sockets, TLS and deadlines of the front door.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::mistake::{ConfigError, Mistake};
 use super::raw::Raw;
-use super::settings::{WITHOUT_EFFECT, find};
+use super::settings::find;
 use super::{Config, DatabaseConfig, LogConfig, ServerConfig, parse};
 use crate::model::rate::Rate;
 
@@ -31,11 +31,6 @@ impl Config {
             teacher_groups: reader.teacher_groups(),
             audit_retention: reader.audit_retention(),
             secret_key: reader.secret_key(),
-            without_effect: WITHOUT_EFFECT
-                .iter()
-                .copied()
-                .filter(|key| reader.raw.said(key).is_some())
-                .collect(),
         };
         reader.log();
         reader.finish(config)

@@ -327,9 +327,6 @@ pub const SETTINGS: &[Setting] = &[
     plain("LOG_FORMAT", Some("text"), "text or json"),
 ];
 
-/// Settings that are read and checked by a later version; setting one is said in the log.
-pub const WITHOUT_EFFECT: &[&str] = &["TEACHER_GROUPS"];
-
 /// The setting with this upper-case key.
 #[must_use]
 pub fn find(key: &str) -> Option<&'static Setting> {

@@ -10,7 +10,7 @@ use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::hours::Door;
-use crate::model::id::{DesktopId, UserId};
+use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::template::Template;
 use crate::model::user::User;
 use crate::rate::TooOften;
@@ -21,6 +21,12 @@ use crate::store::starts::{Limits, Recorded};
 const HAND_OVER: Duration = Duration::from_millis(500);
 /// How many ports are proposed to the database before a start gives up.
 pub(super) const PORT_ATTEMPTS: usize = 64;
+
+/// The session that a desktop belongs to: that of whoever starts it, if it is theirs. The end of a teacher's session must
+/// not end the desktops of their class.
+fn session_of(user: &User, by: &Actor) -> Option<SessionId> {
+    by.session.filter(|_| by.user == Some(user.id))
+}
 
 impl Desktops {
     /// Starts a desktop of `template` (the user's first one if none is named) for `user`, or returns the
@@ -146,7 +152,7 @@ impl Desktops {
     ) -> Result<Option<(Desktop, Option<Member>)>, DesktopError> {
         while let Some((member, answered)) = self.take_member(template).await? {
             let mut desktop = self.intent(template, member.id, user.id);
-            desktop.session_id = by.session;
+            desktop.session_id = session_of(user, by);
             desktop.host_port = member.host_port;
             // It needs no turn at the engine.
             desktop.status = State::Creating;
@@ -160,7 +166,7 @@ impl Desktops {
             }
         }
         let mut desktop = self.intent(template, DesktopId::random(), user.id);
-        desktop.session_id = by.session;
+        desktop.session_id = session_of(user, by);
         for port in self.proposals(&desktop, template).await? {
             desktop.host_port = port;
             match self.record_row(&desktop, template).await? {

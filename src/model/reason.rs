@@ -8,6 +8,8 @@ pub enum Reason {
     Asked,
     /// An admin asked for it, and not its user.
     Admin,
+    /// A teacher of its user asked for it.
+    Teacher,
     /// Its user was forgotten.
     UserForgotten,
     /// Its user logged out, and the installation stops desktops then.
@@ -48,9 +50,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Asked,
         Self::Admin,
+        Self::Teacher,
         Self::UserForgotten,
         Self::Logout,
         Self::Idle,
@@ -77,6 +80,7 @@ impl Reason {
         match self {
             Self::Asked => "asked",
             Self::Admin => "admin",
+            Self::Teacher => "teacher",
             Self::UserForgotten => "user_forgotten",
             Self::Logout => "logout",
             Self::Idle => "idle",

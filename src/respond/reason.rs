@@ -21,6 +21,10 @@ fn text(reason: Reason, lang: Lang) -> &'static str {
             "Der Desktop wurde von der Administration beendet.",
             "An administrator stopped the desktop.",
         ),
+        Reason::Teacher => (
+            "Eine Lehrkraft hat den Desktop beendet.",
+            "A teacher stopped the desktop.",
+        ),
         Reason::UserForgotten => (
             "Der Desktop wurde beendet, weil sein Konto gelöscht wurde.",
             "The desktop was stopped because its account was deleted.",

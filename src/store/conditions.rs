@@ -39,13 +39,7 @@ impl Conditions {
     /// Adds that one of the columns contains `text`, in whatever case as far as the database knows.
     pub fn contains(&mut self, text: Option<&str>, columns: &[&str]) {
         let Some(text) = text else { return };
-        let mut escaped = String::new();
-        for char in text.chars() {
-            if matches!(char, '%' | '_' | '\\') {
-                escaped.push('\\');
-            }
-            escaped.push(char);
-        }
+        let escaped = escaped(text);
         // SQLite lowers ASCII only, so that the text is looked for as it was written, too.
         let (exact, lower) = (self.first + self.values.len(), 1);
         let pattern = format!("%{escaped}%");
@@ -60,6 +54,18 @@ impl Conditions {
         let any: Vec<String> = columns.iter().map(column).collect();
         self.require(&any.join(" OR "));
     }
+}
+
+/// `text` as a part of a pattern of `LIKE ... ESCAPE '\\'`.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for char in text.chars() {
+        if matches!(char, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(char);
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -95,6 +95,16 @@ impl Database {
         })
     }
 
+    /// The desktops of these users, newest first.
+    pub async fn desktops_of(&self, users: &[UserId]) -> Result<Vec<Desktop>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = users.iter().map(|id| format!("'{id}'")).collect();
+        let of_them = format!("user_id IN ({}) ORDER BY created_at DESC", ids.join(", "));
+        on_pool!(self, |pool| { select!(pool, of_them) })
+    }
+
     /// Every desktop of every user on this engine, oldest first.
     pub async fn all_desktops(&self, engine: &str) -> Result<Vec<Desktop>, StoreError> {
         on_pool!(self, |pool| {

@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use super::conditions::escaped;
 use super::notify::{SESSIONS, announce};
 use super::{Database, StoreError, on_pool};
 use crate::model::id::UserId;
@@ -24,6 +25,9 @@ const UPSERT: &str = "
             ELSE excluded.version
         END
     RETURNING id, version";
+
+/// Members of one group that are looked at: no class is larger.
+const MAX_MEMBERS: u32 = 500;
 
 impl Database {
     /// The user whom the provider calls this.
@@ -94,6 +98,28 @@ impl Database {
                 .await?;
             Ok(())
         })
+    }
+
+    /// The users whom the provider named as members of `group` at their last login, at most [`MAX_MEMBERS`].
+    pub async fn users_in_group(&self, group: &str) -> Result<Vec<User>, StoreError> {
+        // Groups are a JSON list, so that a member's text has the group's JSON in it. `LIKE` may find too many: it
+        // does not know whether a letter is a capital, nor where a text in the list begins.
+        let sql = format!(
+            "SELECT {USER_COLUMNS} FROM users WHERE groups LIKE $1 ESCAPE '\\' ORDER BY id LIMIT {MAX_MEMBERS}"
+        );
+        let pattern = format!("%{}%", escaped(&serde_json::json!(group).to_string()));
+        let mut users: Vec<User> = on_pool!(self, |pool| {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(pattern)
+                .fetch_all(pool)
+                .await?;
+            let users = rows
+                .iter()
+                .map(|row| user_from(&|column| row.try_get(column)));
+            users.collect::<Result<_, StoreError>>()?
+        });
+        users.retain(|user| user.identity.groups.iter().any(|known| known == group));
+        Ok(users)
     }
 
     /// The users with this username or id. Names come from providers and are not unique.

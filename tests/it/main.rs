@@ -43,6 +43,7 @@ mod smuggling_cases;
 mod store;
 mod store_identity;
 mod store_sessions;
+mod teacher;
 mod templates;
 mod tokens;
 mod upstream;
