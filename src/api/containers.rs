@@ -62,6 +62,7 @@ pub(super) async fn start(
         "container": viewer.show(&desktop),
         "url": url,
         "queue": queue.map(QueueView::from),
+        "progress": viewer.progress(&desktop),
     });
     let mut response = answer(status, value);
     if let Ok(location) = url.parse() {
@@ -103,6 +104,7 @@ pub(super) async fn status(
         "container": viewer.show(&desktop),
         "url": url(&state, &desktop),
         "queue": queue.map(QueueView::from),
+        "progress": viewer.progress(&desktop),
         "engine_status": engine_status,
     });
     Ok(answer(StatusCode::OK, value))

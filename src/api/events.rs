@@ -168,7 +168,12 @@ async fn message(
         }),
         (Change::To(_) | Change::Warning(_), _) => {
             let queue = state.desktops.queue_place(desktop).await?;
-            json!({ "type": "container", "container": container, "queue": queue.map(QueueView::from) })
+            json!({
+                "type": "container",
+                "container": container,
+                "queue": queue.map(QueueView::from),
+                "progress": viewer.progress(desktop),
+            })
         }
     };
     Ok(Message::text(value.to_string()))

@@ -94,6 +94,31 @@ impl Viewer {
     }
 }
 
+/// `progress` of a start: which step it is at, and how much of it is done where that can be told.
+#[derive(Debug, Serialize)]
+pub(super) struct ProgressView {
+    /// `queued`, `pulling` (its image), `creating` (its container) or `starting` (its container runs, and does not
+    /// answer yet).
+    step: &'static str,
+    percent: Option<u8>,
+}
+
+impl Viewer {
+    /// How far a start is; `None` if none is under way.
+    pub fn progress(&self, desktop: &Desktop) -> Option<ProgressView> {
+        let (step, percent) = match desktop.status {
+            State::Queued => ("queued", None),
+            State::Creating => match self.desktops.pull_percent(&desktop.image_name) {
+                Some(percent) => ("pulling", Some(percent)),
+                None => ("creating", None),
+            },
+            State::Starting => ("starting", None),
+            _ => return None,
+        };
+        Some(ProgressView { step, percent })
+    }
+}
+
 /// Whose a desktop is.
 #[derive(Debug, Serialize)]
 pub(super) struct OwnerView<'a> {

@@ -1,4 +1,4 @@
-//! Our two cookies. The session cookie's prefix `__Host-Http-` keeps scripts from overwriting or
+//! Our cookies. The session cookie's prefix `__Host-Http-` keeps scripts from overwriting or
 //! planting it; the login cookie carries a login in progress, encrypted, so that any gateway with the
 //! same key can finish it.
 
@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::ticket::DESKTOP_COOKIE;
 use super::token::SessionSecret;
 use crate::config::Secret;
+use crate::request::lang::{LANGUAGE_COOKIE, Lang};
 
 /// Name of the session cookie.
 pub const SESSION_COOKIE: &str = "__Host-Http-session";
 /// Name of the cookie of a login in progress.
 pub const LOGIN_COOKIE: &str = "__Host-Http-login";
+/// How long a choice of language is kept.
+const LANGUAGE_LIFETIME: time::Duration = time::Duration::days(365);
 /// How long a person may take at the provider.
 pub const LOGIN_LIFETIME: std::time::Duration = std::time::Duration::from_secs(600);
 
@@ -78,6 +81,14 @@ impl Cookies {
     #[must_use]
     pub fn set_session(secret: &SessionSecret) -> String {
         ours(SESSION_COOKIE, secret.expose().to_owned()).to_string()
+    }
+
+    /// `Set-Cookie` that keeps the language that a person chose.
+    #[must_use]
+    pub fn set_language(lang: Lang) -> String {
+        let mut cookie = ours(LANGUAGE_COOKIE, lang.code().to_owned());
+        cookie.set_max_age(LANGUAGE_LIFETIME);
+        cookie.to_string()
     }
 
     /// `Set-Cookie` that takes it away.

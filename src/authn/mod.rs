@@ -48,6 +48,10 @@ use token::SessionSecret;
 /// Header that carries a session id as an alternative to Bearer.
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-session-id");
 
+/// Header of a request that nobody caused: a page asks by itself how things are. It does not count as use of the
+/// session, which would never be idle otherwise while a page is open somewhere.
+pub const BACKGROUND: HeaderName = HeaderName::from_static("x-background");
+
 /// Why a request belongs to no session, or may not act for the one it names.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthnError {
@@ -227,6 +231,12 @@ impl Authenticator {
         &self.origin
     }
 
+    /// What time it is here.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.timestamp()
+    }
+
     /// The provider's name for people.
     #[must_use]
     pub fn provider_name(&self) -> String {
@@ -267,7 +277,11 @@ impl Authenticator {
             }
         };
         let hash = hash.ok_or(AuthnError::NoSession)?;
-        let session = self.sessions.find_hashed(hash).await?;
+        let session = if headers.contains_key(BACKGROUND) {
+            self.sessions.look_up(&hash).await?
+        } else {
+            self.sessions.find_hashed(hash).await?
+        };
         let session = session.ok_or(AuthnError::InvalidSession)?;
         let principal = Principal::Session(session);
         Ok(Authenticated { principal, means })

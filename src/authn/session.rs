@@ -225,21 +225,25 @@ impl Sessions {
 
     /// The same for somebody who holds a sealed reference to it.
     pub async fn find_hashed(&self, hash: SessionHash) -> Result<Option<Arc<Session>>, StoreError> {
+        let found = self.look_up(&hash).await?;
+        if let Some(session) = &found {
+            session.touch(self.clock.timestamp());
+        }
+        Ok(found)
+    }
+
+    /// The same without using it: for what a page asks by itself.
+    pub async fn look_up(&self, hash: &SessionHash) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.clock.timestamp();
-        if let Some(session) = self.live.get(&hash)
+        if let Some(session) = self.live.get(hash)
             && !session.is_over(now, self.config.idle)
             && now < self.known_at(&session).after(RECHECK)
         {
-            session.touch(now);
             self.lookups.memory();
             return Ok(Some(session));
         }
         self.lookups.database();
-        let found = self.load(&hash, now).await?;
-        if let Some(session) = &found {
-            session.touch(now);
-        }
-        Ok(found)
+        self.load(hash, now).await
     }
 
     /// When the database last vouched for a session.

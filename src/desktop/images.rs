@@ -110,6 +110,15 @@ impl Desktops {
         pulls.0.iter().rev().map(now).collect()
     }
 
+    /// How far the pull of an image is, if one is under way here.
+    #[must_use]
+    pub fn pull_percent(&self, image: &str) -> Option<u8> {
+        let pulls = self.pulls_now();
+        let mut running = pulls.0.iter().filter(|(pull, _)| pull.ended_at.is_none());
+        let found = running.find(|(pull, _)| pull.image == image);
+        found.map(|(_, percent)| percent.get())
+    }
+
     /// Begins to pull an image, or joins the pull of it that is under way. The flag says whether it is new.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! Login, logout and `/session`: the HTTP side of `authn`.
 
-use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SET_COOKIE};
 use serde_json::{Value, json};
@@ -18,9 +17,6 @@ use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{json as json_answer, redirect};
 use crate::telemetry::ErrorChain;
-
-/// Largest logout form that is read, bytes.
-const MAX_FORM: usize = 4 * 1024;
 
 pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
@@ -191,17 +187,10 @@ impl Gateway {
 
     /// A form carries the page's token in a field, since it cannot set a header.
     async fn check_logout(&self, who: &Authenticated, request: Request) -> Result<(), HttpError> {
-        let (mut head, body) = request.into_parts();
-        if !head.headers.contains_key(CSRF_HEADER) {
-            let form = Limited::new(body, MAX_FORM).collect().await;
-            let form = form.map_err(|_| HttpError::BodyTooLarge)?.to_bytes();
-            let field = query_value(std::str::from_utf8(&form).ok(), "csrf_token");
-            if let Some(token) = field.and_then(|token| HeaderValue::try_from(token).ok()) {
-                head.headers.insert(CSRF_HEADER, token);
-            }
+        if request.headers().contains_key(CSRF_HEADER) {
+            let (method, headers) = (request.method(), request.headers());
+            return Ok(self.authenticator.check_csrf(who, method, headers)?);
         }
-        Ok(self
-            .authenticator
-            .check_csrf(who, &head.method, &head.headers)?)
+        self.read_form(who, request).await.map(|_| ())
     }
 }

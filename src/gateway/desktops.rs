@@ -87,7 +87,9 @@ impl Gateway {
                 let to = format!("{portal}{}", path_of(&request));
                 Ok(redirect(StatusCode::FOUND, &to))
             }
-            (Ok(Access::NotRunning(desktop)), _) => self.waiting(context, &request, &desktop),
+            (Ok(Access::NotRunning(desktop)), _) => {
+                self.waiting(context, &request, (&who, &desktop))
+            }
             (Ok(Access::Granted(_)), Side::Portal) if visit => {
                 let host = self.authenticator.origin().desktops().as_str();
                 let (_, to) = destination(path_of(&request)).ok_or(HttpError::NotFound)?;

@@ -5,6 +5,7 @@ mod access_log;
 mod auth;
 mod desktops;
 mod extended_connect;
+mod forms;
 pub mod limits;
 mod pages;
 mod provider_logout;
@@ -21,7 +22,7 @@ use crate::audit::Audit;
 use crate::authn::cookies::Cookies;
 use crate::authn::origin::Side;
 use crate::authn::sign_out::SignOut;
-use crate::authn::{Authenticated, Authenticator, AuthnError};
+use crate::authn::{self, Authenticated, Authenticator, AuthnError};
 use crate::authz::scopes;
 use crate::desktop::Desktops;
 use crate::proxy::Proxy;
@@ -161,6 +162,11 @@ impl Gateway {
                 ))
             }
             Route::Api => {
+                // The events: a page that reconnects by itself is no sign of a person.
+                if request.headers().contains_key(UPGRADE) {
+                    let headers = request.headers_mut();
+                    headers.insert(authn::BACKGROUND, HeaderValue::from_static("1"));
+                }
                 let who = self.authenticated(context, side, &request).await;
                 let who = who.map_err(|error| self.limits.refused(context, error))?;
                 let grant = Api::admit(&who, request.uri().path())?;
@@ -172,6 +178,8 @@ impl Gateway {
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
             Route::Account => self.account(context, &request).await,
+            Route::Open => self.open(context, side, request).await,
+            Route::Language => self.language(context, &request),
             Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(context, &request).await,
             Route::Logout => self.logout(context, request).await,

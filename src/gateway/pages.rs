@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::Gateway;
 use super::auth::query_value;
-use crate::authn::AuthnError;
 use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::Side;
+use crate::authn::{Authenticated, AuthnError};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
@@ -19,7 +19,7 @@ use crate::model::template::{Template, fill};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::portal::{
-    self, Account, AccountToken, Card, CardDesktop, Device, Home, SignIn, Waiting,
+    self, Account, AccountToken, Card, CardDesktop, Device, Home, Place, Shell, SignIn, Waiting,
 };
 use crate::request::lang::Lang;
 use crate::request::{Request, RequestContext, Response, body};
@@ -156,12 +156,11 @@ impl Gateway {
         // A desktop's script could fetch this page, but it cannot navigate to it and read it.
         let token =
             is_document(request).then(|| self.authenticator.origin().csrf_token(&session.hash));
-        let cards = cards(&self.desktops, user, context.lang).await?;
+        let now = self.authenticator.now();
+        let cards = cards(&self.desktops, user, (context.lang, now)).await?;
         let page = Home {
             lang: context.lang,
-            user_name: user.identity.display_name(),
-            role: user.identity.role.as_str(),
-            csrf_token: token.as_deref(),
+            shell: shell(context.lang, user, token.as_deref(), Place::Home),
             cards: &cards,
         };
         Ok(html(StatusCode::OK, portal::home(&page)))
@@ -198,9 +197,7 @@ impl Gateway {
         let tokens: Vec<AccountToken> = tokens.into_iter().map(token_row).collect();
         let page = Account {
             lang: context.lang,
-            user_name: user.identity.display_name(),
-            role: user.identity.role.as_str(),
-            csrf_token: token.as_deref(),
+            shell: shell(context.lang, user, token.as_deref(), Place::Account),
             devices: &devices,
             tokens: &tokens,
         };
@@ -212,7 +209,7 @@ impl Gateway {
         &self,
         context: &RequestContext,
         request: &Request,
-        desktop: &Desktop,
+        (who, desktop): (&Authenticated, &Desktop),
     ) -> Result<Response, HttpError> {
         if !(context.wants_page && request.method().is_safe()) {
             return Err(HttpError::NotRunning(desktop.status.as_str()));
@@ -224,18 +221,34 @@ impl Gateway {
                 context.lang.pick(&template.title.de, &template.title.en)
             });
         let reason = reason_of(desktop, context.lang);
+        let session = who.session().ok().filter(|_| is_document(request));
+        let token = session.map(|session| self.authenticator.origin().csrf_token(&session.hash));
         let page = Waiting {
             lang: context.lang,
             desktop_id: &desktop.id.to_string(),
             title,
             status: desktop.status.as_str(),
+            reason_code: desktop.status_reason.as_deref(),
             reason: reason.as_deref(),
+            template: &desktop.template,
+            csrf_token: token.as_deref(),
         };
         let mut response = html(StatusCode::SERVICE_UNAVAILABLE, portal::waiting(&page));
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(1));
         Ok(response)
+    }
+}
+
+/// What surrounds a page of this person.
+fn shell<'a>(lang: Lang, user: &'a User, token: Option<&'a str>, place: Place) -> Shell<'a> {
+    Shell {
+        lang,
+        user_name: user.identity.display_name(),
+        role: user.identity.role.as_str(),
+        csrf_token: token,
+        place,
     }
 }
 
@@ -255,7 +268,12 @@ fn token_row(token: StoredToken) -> AccountToken {
     }
 }
 
-async fn cards(desktops: &Desktops, user: &User, lang: Lang) -> Result<Vec<Card>, HttpError> {
+/// The templates that a user may start and those of which they have a desktop, live ones first.
+async fn cards(
+    desktops: &Desktops,
+    user: &User,
+    (lang, now): (Lang, Timestamp),
+) -> Result<Vec<Card>, HttpError> {
     let rows = desktops.list(user).await?;
     let mut templates: Vec<&Template> = desktops
         .templates_for(user)
@@ -269,17 +287,42 @@ async fn cards(desktops: &Desktops, user: &User, lang: Lang) -> Result<Vec<Card>
             templates.push(template);
         }
     }
-    Ok(templates
-        .into_iter()
-        .map(|template| card(template, &rows, lang))
-        .collect())
+    let live = |template: &Template| {
+        let of_template = |row: &&Desktop| row.template == template.id;
+        rows.iter()
+            .filter(of_template)
+            .any(|row| row.status.is_live())
+    };
+    templates.sort_by_key(|template| !live(template));
+    let cards = templates.into_iter().map(|template| {
+        let of_template = || rows.iter().filter(|row| row.template == template.id);
+        let row = of_template()
+            .find(|row| row.status.is_live())
+            .or_else(|| of_template().next());
+        card(
+            template,
+            row.map(|row| on_card(desktops, row, (lang, now))),
+            lang,
+        )
+    });
+    Ok(cards.collect())
 }
 
-fn card(template: &Template, rows: &[Desktop], lang: Lang) -> Card {
-    let of_template = || rows.iter().filter(|row| row.template == template.id);
-    let row = of_template()
-        .find(|row| row.status.is_live())
-        .or_else(|| of_template().next());
+fn on_card(desktops: &Desktops, row: &Desktop, (lang, now): (Lang, Timestamp)) -> CardDesktop {
+    let ago = |then: Timestamp| now.since(then);
+    let up = row.status.is_up();
+    CardDesktop {
+        id: row.id.to_string(),
+        status: row.status.as_str().to_owned(),
+        status_reason: reason_of(row, lang).filter(|_| row.status != State::Running),
+        url: format!("/desktop/{}/", row.id),
+        uptime: row.started_at.filter(|_| up).map(ago),
+        last_use: row.last_input.filter(|_| up).map(ago),
+        time_left: desktops.planned(row).map(|planned| planned.at.since(now)),
+    }
+}
+
+fn card(template: &Template, desktop: Option<CardDesktop>, lang: Lang) -> Card {
     Card {
         template: template.id.clone(),
         title: lang.pick(&template.title.de, &template.title.en).to_owned(),
@@ -287,12 +330,7 @@ fn card(template: &Template, rows: &[Desktop], lang: Lang) -> Card {
             .pick(&template.description.de, &template.description.en)
             .to_owned(),
         icon: template.icon.clone(),
-        desktop: row.map(|row| CardDesktop {
-            id: row.id.to_string(),
-            status: row.status.as_str().to_owned(),
-            status_reason: reason_of(row, lang).filter(|_| row.status != State::Running),
-            url: format!("/desktop/{}/", row.id),
-        }),
+        desktop,
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Route<'a> {
     Home,
     /// `/account`
     Account,
+    /// `/open`: starts a desktop and goes there.
+    Open,
+    /// `/language`: keeps the choice of one.
+    Language,
     /// `/login`
     Login,
     /// `/authorize`
@@ -82,6 +86,11 @@ impl<'a> Route<'a> {
         let route = match path {
             "/" => Self::Home,
             "/account" => Self::Account,
+            "/language" => Self::Language,
+            "/open" => {
+                let allowed = [Method::GET, Method::HEAD, Method::POST];
+                return allow(method, &allowed, "GET, HEAD, POST").map(|()| Self::Open);
+            }
             "/ticket" => Self::Ticket(None),
             "/login" => Self::Login,
             "/authorize" => Self::Authorize,
@@ -133,7 +142,7 @@ impl<'a> Route<'a> {
             Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
             Self::Ticket(_) => TICKET,
             Self::Api => "api",
-            Self::Home | Self::Account => "page",
+            Self::Home | Self::Account | Self::Open | Self::Language => "page",
             Self::Login
             | Self::Authorize
             | Self::Session

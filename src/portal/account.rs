@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 
+use super::shell::Shell;
 use super::texts;
 use super::tokens::{self, AccountToken};
 use crate::request::lang::Lang;
@@ -16,12 +17,8 @@ use crate::respond::page::to_html;
 pub struct Account<'a> {
     /// Language of the page.
     pub lang: Lang,
-    /// Name of the person.
-    pub user_name: &'a str,
-    /// `student`, `teacher` or `admin`.
-    pub role: &'a str,
-    /// Token for unsafe API calls; `None` when this response must not carry one.
-    pub csrf_token: Option<&'a str>,
+    /// Who sees it.
+    pub shell: Shell<'a>,
     /// Where they are signed in, this device first.
     pub devices: &'a [Device],
     /// Their API tokens, newest first.
@@ -52,10 +49,6 @@ pub fn account(page: &Account<'_>) -> String {
 }
 
 impl Account<'_> {
-    fn role_label(&self) -> &str {
-        texts::role(self.lang, self.role)
-    }
-
     /// The device's name in the language of the page.
     fn name_of<'a>(&self, device: &'a Device) -> Cow<'a, str> {
         if device.name.is_empty() {
@@ -68,7 +61,7 @@ impl Account<'_> {
     }
 
     fn is_admin(&self) -> bool {
-        self.role == "admin"
+        self.shell.role == "admin"
     }
 
     fn scope_label(&self, scope: &'static str) -> &'static str {
@@ -87,6 +80,7 @@ impl Account<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::portal::Place;
 
     fn device(name: &str, current: bool) -> Device {
         Device {
@@ -99,12 +93,20 @@ mod tests {
         }
     }
 
+    fn shell<'a>(lang: Lang, role: &'a str, csrf_token: Option<&'a str>) -> Shell<'a> {
+        Shell {
+            lang,
+            user_name: "<Mia>",
+            role,
+            csrf_token,
+            place: Place::Account,
+        }
+    }
+
     fn page(lang: Lang, devices: &[Device]) -> String {
         account(&Account {
             lang,
-            user_name: "<Mia>",
-            role: "student",
-            csrf_token: Some("token\"1"),
+            shell: shell(lang, "student", Some("token\"1")),
             devices,
             tokens: &[],
         })
@@ -148,9 +150,7 @@ mod tests {
         let page = |role, tokens: &[AccountToken]| {
             account(&Account {
                 lang: Lang::De,
-                user_name: "Mia",
-                role,
-                csrf_token: None,
+                shell: shell(Lang::De, role, None),
                 devices: &[],
                 tokens,
             })

@@ -20,6 +20,7 @@ pub fn asset(name: &str) -> Option<Asset> {
         "deskgate.css" => (CSS, include_bytes!("assets/deskgate.css")),
         "account.js" => (SCRIPT, include_bytes!("assets/account.js")),
         "gateway.js" => (SCRIPT, include_bytes!("assets/gateway.js")),
+        "live.js" => (SCRIPT, include_bytes!("assets/live.js")),
         "home.js" => (SCRIPT, include_bytes!("assets/home.js")),
         "tokens.js" => (SCRIPT, include_bytes!("assets/tokens.js")),
         "waiting.js" => (SCRIPT, include_bytes!("assets/waiting.js")),

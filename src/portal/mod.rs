@@ -7,10 +7,12 @@
 mod account;
 mod assets;
 mod pages;
+mod shell;
 mod texts;
 mod tokens;
 
 pub use account::{Account, Device, account};
 pub use assets::{Asset, asset};
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};
+pub use shell::{Place, Shell};
 pub use tokens::AccountToken;

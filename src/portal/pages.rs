@@ -1,7 +1,10 @@
 //! Responsible for what each page shows: the values a caller gives, and what the templates derive from them.
 
+use std::time::Duration;
+
 use askama::Template;
 
+use super::shell::Shell;
 use super::{assets, texts};
 use crate::request::lang::Lang;
 use crate::respond::page::to_html;
@@ -26,12 +29,8 @@ pub struct SignIn<'a> {
 pub struct Home<'a> {
     /// Language of the page.
     pub lang: Lang,
-    /// Name the person is greeted with.
-    pub user_name: &'a str,
-    /// `student`, `teacher` or `admin`.
-    pub role: &'a str,
-    /// Token for unsafe API calls; `None` when this response must not carry one.
-    pub csrf_token: Option<&'a str>,
+    /// Who sees it.
+    pub shell: Shell<'a>,
     /// The cards, in the order shown.
     pub cards: &'a [Card],
 }
@@ -62,6 +61,12 @@ pub struct CardDesktop {
     pub status_reason: Option<String>,
     /// Address that opens the desktop.
     pub url: String,
+    /// How long it has been up.
+    pub uptime: Option<Duration>,
+    /// How long ago a person last used it.
+    pub last_use: Option<Duration>,
+    /// When it will be stopped if nothing happens.
+    pub time_left: Option<Duration>,
 }
 
 /// The page shown in a desktop's place until the desktop can be shown.
@@ -76,8 +81,14 @@ pub struct Waiting<'a> {
     pub title: &'a str,
     /// State, as the API spells it.
     pub status: &'a str,
-    /// Why it is in this state, in public words.
+    /// The word for why it is in this state.
+    pub reason_code: Option<&'a str>,
+    /// The same as a sentence.
     pub reason: Option<&'a str>,
+    /// Its template, as the API takes it.
+    pub template: &'a str,
+    /// Token for unsafe calls; `None` when this response must not carry one.
+    pub csrf_token: Option<&'a str>,
 }
 
 /// Renders the sign-in page.
@@ -99,8 +110,16 @@ pub fn waiting(page: &Waiting<'_>) -> String {
 }
 
 impl Home<'_> {
-    fn role_label(&self) -> &str {
-        texts::role(self.lang, self.role)
+    fn uptime(&self) -> &'static str {
+        texts::uptime(self.lang)
+    }
+
+    fn last_use(&self) -> &'static str {
+        texts::last_use(self.lang)
+    }
+
+    fn time_left(&self) -> &'static str {
+        texts::time_left(self.lang)
     }
 
     fn state_label(&self, status: &str) -> &'static str {
@@ -133,6 +152,22 @@ impl Card {
         reason.unwrap_or_default()
     }
 
+    /// How long it has run, when it was used and when it ends, as far as there is something to tell.
+    fn times(&self, lang: Lang) -> String {
+        let Some(desktop) = &self.desktop else {
+            return String::new();
+        };
+        let told = [
+            (desktop.uptime, texts::uptime(lang)),
+            (desktop.last_use, texts::last_use(lang)),
+            (desktop.time_left, texts::time_left(lang)),
+        ];
+        let told = told
+            .into_iter()
+            .filter_map(|(time, text)| Some(text.replace("{span}", &texts::span(lang, time?))));
+        told.collect::<Vec<_>>().join(" · ")
+    }
+
     // The three rules below are repeated in `home.js`, which applies them when a state changes.
 
     fn can_start(&self) -> bool {
@@ -159,6 +194,10 @@ impl Waiting<'_> {
     /// Whether waiting is pointless.
     fn has_ended(&self) -> bool {
         matches!(self.status, "stopped" | "error")
+    }
+
+    fn advice(&self) -> &'static str {
+        texts::advice(self.lang, self.reason_code, self.status == "error")
     }
 
     fn end_title(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! Responsible for the tests of the pages: escaping, what is visible in which state, and the absence of inline code.
 
 use super::*;
+use crate::portal::Place;
 
 fn card(status: &str) -> Card {
     Card {
@@ -13,16 +14,27 @@ fn card(status: &str) -> Card {
             status: status.into(),
             status_reason: Some("<i>full</i>".into()),
             url: "/desktop/d-1/".into(),
+            uptime: Some(Duration::from_secs(7500)),
+            last_use: Some(Duration::from_secs(180)),
+            time_left: None,
         }),
+    }
+}
+
+fn shell(lang: Lang, csrf_token: Option<&str>) -> Shell<'_> {
+    Shell {
+        lang,
+        user_name: "<Mia>",
+        role: "student",
+        csrf_token,
+        place: Place::Home,
     }
 }
 
 fn home_page(status: &str) -> String {
     home(&Home {
         lang: Lang::De,
-        user_name: "<Mia>",
-        role: "student",
-        csrf_token: Some("token\"1"),
+        shell: shell(Lang::De, Some("token\"1")),
         cards: &[card(status)],
     })
 }
@@ -33,7 +45,10 @@ fn waiting_page(status: &str) -> String {
         desktop_id: "d-1",
         title: "Ubuntu",
         status,
+        reason_code: Some("no_port"),
         reason: Some("<no room>"),
+        template: "ubuntu",
+        csrf_token: (status == "error").then_some("token\"1"),
     })
 }
 
@@ -69,7 +84,7 @@ fn buttons_follow_the_state() {
         ("error", true, false, false),
     ] {
         let html = home_page(status);
-        for (test_id, visible) in [("start", start), ("open", open), ("stop", stop)] {
+        for (test_id, visible) in [("start-form", start), ("open", open), ("stop", stop)] {
             let tag = tag(&html, test_id);
             assert_eq!(!tag.contains(" hidden"), visible, "{status:?}: {tag}");
         }
@@ -104,12 +119,10 @@ fn the_token_is_there_only_when_given() {
     assert!(home_page("").contains("name=\"csrf-token\""));
     let without = home(&Home {
         lang: Lang::En,
-        user_name: "Mia",
-        role: "admin",
-        csrf_token: None,
+        shell: shell(Lang::En, None),
         cards: &[],
     });
-    assert!(!without.contains("csrf-token"));
+    assert!(!without.contains("csrf"));
 }
 
 #[test]
@@ -131,4 +144,35 @@ fn waiting_refreshes_without_scripts_until_it_has_ended() {
         assert!(!html.contains("http-equiv=\"refresh\""));
         assert!(!tag(&html, "error").contains(" hidden"));
     }
+}
+
+#[test]
+fn a_card_tells_how_long_it_has_run_and_when_it_was_used() {
+    let html = home_page("running");
+    assert!(html.contains(">Läuft seit 2 h 5 min · zuletzt benutzt vor 3 min</p>"));
+    assert!(!home_page("").contains("Läuft seit 2"));
+}
+
+#[test]
+fn a_desktop_that_failed_can_be_started_again_without_a_script() {
+    let html = waiting_page("error");
+    assert!(tag(&html, "again").contains("type=\"submit\""));
+    assert!(html.contains("action=\"/open\"") && html.contains("value=\"token&#34;1\""));
+    assert!(
+        !waiting_page("stopped").contains("name=\"csrf_token\""),
+        "no token, no form"
+    );
+}
+
+#[test]
+fn every_page_offers_the_other_language_and_comes_back_to_itself() {
+    assert!(
+        home_page("").contains("/language?set=en&amp;to=%2F\"")
+            || home_page("").contains("/language?set=en&#38;to=%2F\"")
+    );
+    let waiting = waiting_page("queued");
+    assert!(
+        waiting.contains("set=de") && waiting.contains("to=%2Fdesktop%2Fd-1%2F"),
+        "{waiting}"
+    );
 }

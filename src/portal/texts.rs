@@ -2,6 +2,8 @@
 //!
 //! Words that appear in one place only are in the templates, next to the markup they belong to.
 
+use std::time::Duration;
+
 use crate::request::lang::Lang;
 
 /// The states for which the scripts need a label too; empty is "no desktop yet".
@@ -26,11 +28,10 @@ pub(super) fn state(lang: Lang, status: &str) -> &'static str {
 }
 
 /// The steps of a start, in order.
-pub(super) fn steps(lang: Lang) -> [&'static str; 4] {
+pub(super) fn steps(lang: Lang) -> [&'static str; 3] {
     [
-        lang.pick("Platz reservieren", "Finding a place"),
+        lang.pick("Platz finden", "Finding a place"),
         lang.pick("Desktop vorbereiten", "Preparing the desktop"),
-        lang.pick("Desktop starten", "Starting the desktop"),
         lang.pick("Auf das Bild warten", "Waiting for the picture"),
     ]
 }
@@ -40,8 +41,59 @@ pub(super) fn step(status: &str) -> usize {
     match status {
         "queued" => 0,
         "creating" => 1,
-        "starting" => 2,
-        _ => 3,
+        _ => 2,
+    }
+}
+
+/// What to do about a desktop that ended like this, by the word for its reason.
+pub(super) fn advice(lang: Lang, reason: Option<&str>, failed: bool) -> &'static str {
+    match reason {
+        Some("out_of_memory") => lang.pick(
+            "Deine Dateien sind noch da. Starte ihn neu und öffne weniger Programme auf einmal.",
+            "Your files are still there. Start it again, and open fewer programs at a time.",
+        ),
+        Some("image_missing" | "template_gone") => lang.pick(
+            "Das kann nur der Helpdesk deiner Schule lösen.",
+            "Only your helpdesk can solve this.",
+        ),
+        Some("hours") => lang.pick(
+            "Deine Dateien sind noch da. Du kannst ihn starten, wenn wieder geöffnet ist.",
+            "Your files are still there. You can start it when it opens again.",
+        ),
+        _ if failed => lang.pick(
+            "Versuch es noch einmal. Wenn es wieder nicht klappt, sag dem Helpdesk deiner Schule Bescheid.",
+            "Please try again. If it fails again, tell your helpdesk.",
+        ),
+        _ => lang.pick(
+            "Deine Dateien sind noch da. Du kannst ihn jederzeit wieder starten.",
+            "Your files are still there. You can start it again at any time.",
+        ),
+    }
+}
+
+/// The sentences about time on a card, with `{span}` for what [`span`] says.
+pub(super) fn uptime(lang: Lang) -> &'static str {
+    lang.pick("Läuft seit {span}", "Running for {span}")
+}
+
+/// The same for its last use.
+pub(super) fn last_use(lang: Lang) -> &'static str {
+    lang.pick("zuletzt benutzt vor {span}", "last used {span} ago")
+}
+
+/// The same for its end.
+pub(super) fn time_left(lang: Lang) -> &'static str {
+    lang.pick("endet in {span}", "ends in {span}")
+}
+
+/// A span of time in minutes, hours or days, as short as a card wants it. `live.js` has the same rules.
+pub(super) fn span(lang: Lang, span: Duration) -> String {
+    let minutes = span.as_secs() / 60;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{} min", minutes.max(1)),
+        (hours @ 48.., _) => format!("{} {}", hours / 24, lang.pick("Tagen", "days")),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }
 
@@ -65,5 +117,33 @@ pub(super) fn role(lang: Lang, role: &str) -> &str {
         "teacher" => lang.pick("Lehrkraft", "Teacher"),
         "admin" => lang.pick("Administration", "Administrator"),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reason::Reason;
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, text) in [
+            (0, "1 min"),
+            (61, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (7500, "2 h 5 min"),
+            (172_799, "47 h 59 min"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(Lang::En, Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn advice_knows_the_words_for_reasons() {
+        for word in ["out_of_memory", "image_missing", "template_gone", "hours"] {
+            assert!(Reason::from_word(word).is_some(), "{word}");
+        }
     }
 }

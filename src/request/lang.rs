@@ -1,4 +1,10 @@
-//! Responsible for the language of a page: German or English, chosen from `Accept-Language`.
+//! Responsible for the language of a page: German or English, as the person chose it here, or else as their browser
+//! asks for it in `Accept-Language`.
+
+use hyper::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap};
+
+/// Name of the cookie that keeps what a person chose.
+pub const LANGUAGE_COOKIE: &str = "__Host-language";
 
 /// A language in which the pages for people exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +16,43 @@ pub enum Lang {
 }
 
 impl Lang {
+    /// The language for a request: the cookie's, else that of `Accept-Language`.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self::chosen(headers).unwrap_or_else(|| {
+            let wanted = headers.get(ACCEPT_LANGUAGE);
+            Self::from_accept_language(wanted.and_then(|value| value.to_str().ok()))
+        })
+    }
+
+    /// What the person chose here. Read as bytes: other cookies need not be text.
+    fn chosen(headers: &HeaderMap) -> Option<Self> {
+        let cookies = headers.get_all(COOKIE).iter();
+        let mut pairs = cookies.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        let value = pairs.find_map(|pair| {
+            let pair = pair.trim_ascii().strip_prefix(LANGUAGE_COOKIE.as_bytes())?;
+            pair.strip_prefix(b"=")
+        })?;
+        Self::from_code(std::str::from_utf8(value).ok()?)
+    }
+
+    /// From exactly what [`Self::code`] says.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        [Self::De, Self::En]
+            .into_iter()
+            .find(|lang| lang.code() == code)
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::De => Self::En,
+            Self::En => Self::De,
+        }
+    }
+
     /// Chooses the language a browser prefers (RFC 9110, section 12.5.4).
     ///
     /// The higher quality value wins, then the earlier range. Ranges that cannot be read are skipped, because a page in
@@ -91,7 +134,9 @@ fn parse_range(range: &str) -> Option<(&str, f32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lang;
+    use hyper::header::HeaderValue;
+
+    use super::*;
 
     #[test]
     fn chooses_by_quality_then_by_order() {
@@ -116,6 +161,30 @@ mod tests {
             );
         }
         assert_eq!(Lang::from_accept_language(None), Lang::En);
+    }
+
+    #[test]
+    fn what_a_person_chose_wins_over_their_browser() {
+        let lang = |cookie: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
+            if let Ok(value) = HeaderValue::from_bytes(cookie) {
+                headers.insert(COOKIE, value);
+            }
+            Lang::of(&headers)
+        };
+        assert_eq!(lang(b"a=b; __Host-language=de"), Lang::De);
+        assert_eq!(lang(b"a=\xff; __Host-language=de;x"), Lang::De);
+        for other in [
+            &b"__Host-language=fr"[..],
+            b"__Host-language=\xff",
+            b"__Host-languages=de",
+            b"language=de",
+            b"",
+        ] {
+            assert_eq!(lang(other), Lang::En, "{other:?}");
+        }
+        assert_eq!(Lang::De.other().other(), Lang::De);
     }
 
     #[test]

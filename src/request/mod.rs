@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Version;
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName};
+use hyper::header::{ACCEPT, HeaderName};
 
 use crate::model::id::RequestId;
 use crate::stream::{Refusals, Scratch};
@@ -108,7 +108,7 @@ impl RequestContext {
             version: request.version(),
             client,
             scratch: connection.scratch.clone(),
-            lang: Lang::from_accept_language(text(ACCEPT_LANGUAGE)),
+            lang: Lang::of(headers),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
             home: String::new(),
         }

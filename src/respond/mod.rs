@@ -1,8 +1,9 @@
 //! How an outcome looks on the wire: [`error`] holds the one table from errors to status, code and
 //! text, [`problem`] writes it as RFC 9457 JSON or as a page, [`security`] adds our own headers,
-//! [`reason`] has the words for why a desktop ended.
+//! [`reason`] has the words for why a desktop ended, [`german`] those for errors.
 
 pub mod error;
+pub mod german;
 pub mod page;
 pub mod problem;
 pub mod reason;
@@ -36,7 +37,7 @@ pub fn html(status: StatusCode, page: String) -> Response {
     let mut response = content(status, "text/html; charset=utf-8", body::full(page));
     response
         .headers_mut()
-        .insert(VARY, HeaderValue::from_static("Accept-Language"));
+        .insert(VARY, HeaderValue::from_static("Accept-Language, Cookie"));
     security::protect_page(response.headers_mut());
     response
 }

@@ -16,7 +16,7 @@ pub struct ErrorPage<'a> {
     pub status: u16,
     /// The stable code, as in the problem document.
     pub code: &'a str,
-    /// The public detail, as in the problem document; may be empty.
+    /// The public detail in the language of the page, as in the problem document; may be empty.
     pub detail: &'a str,
     /// The id under which the operator finds this request in the log.
     pub request_id: &'a str,
@@ -44,11 +44,14 @@ struct Action {
 
 impl ErrorPage<'_> {
     fn heading(&self) -> &'static str {
-        self.words().0
+        self.start_heading().unwrap_or_else(|| self.words().0)
     }
 
-    fn advice(&self) -> &'static str {
-        self.words().1
+    fn advice(&self) -> &str {
+        match self.start_heading() {
+            Some(_) if !self.detail.is_empty() => self.detail,
+            _ => self.words().1,
+        }
     }
 
     /// The next step, where there is a better one than going back to the start page.
@@ -66,9 +69,27 @@ impl ErrorPage<'_> {
         Some(Action { href, label })
     }
 
-    /// The detail is written in English; on a German page it would only repeat the advice.
+    /// What the advice does not say already.
     fn shows_detail(&self) -> bool {
-        self.lang == Lang::En && !self.detail.is_empty()
+        !self.detail.is_empty() && self.start_heading().is_none()
+    }
+
+    /// Why a start was refused is a sentence for people already: the advice.
+    fn start_heading(&self) -> Option<&'static str> {
+        let (de, en) = match self.code {
+            "quota_exceeded" => ("Du hast schon genug Desktops", "You have enough desktops"),
+            "capacity_exhausted" | "memory_exhausted" | "queue_full" => {
+                ("Gerade ist kein Platz", "There is no room right now")
+            }
+            "outside_hours" => ("Gerade geschlossen", "Closed right now"),
+            "template_not_allowed" => (
+                "Dieser Desktop ist nicht für dich freigegeben",
+                "This desktop is not for you",
+            ),
+            "desktop_stopping" => ("Einen Moment noch", "One more moment"),
+            _ => return None,
+        };
+        Some(self.lang.pick(de, en))
     }
 
     /// The heading and the advice: by code where a code says more than its status.

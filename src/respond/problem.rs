@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::error::{HttpError, Row};
 use super::page::{self, ErrorPage};
-use super::{content, html};
+use super::{content, german, html};
 use crate::authn::oidc::LoginError;
 use crate::request::{RequestContext, Response, body};
 use crate::stream::guard::Refusal;
@@ -16,8 +16,9 @@ use crate::telemetry::ErrorChain;
 /// The answer to a request that failed.
 #[must_use]
 pub fn respond(error: &HttpError, context: &RequestContext) -> Response {
-    let row = error.row();
+    let mut row = error.row();
     log(error, &row, context);
+    row.detail = german::detail(error, &row, context.lang);
     let mut response = if context.wants_page {
         as_page(&row, context)
     } else {

@@ -122,13 +122,12 @@ describe('a day at the desktop', () => {
   step('a start leads over the waiting page to the picture, without another click', async () => {
     const begun = performance.now();
     let waited = false;
-    portal.on('response', (response) => {
+    student.context.on('response', (response) => {
       if (response.request().isNavigationRequest() && response.status() === 503) waited = true;
     });
-    await portal.getByTestId('start').click();
-    await student.follow(portal, 'the waiting page appears', () => portal.getByTestId('waiting').isVisible(), 5000);
-    await shot(portal, 'waiting-page');
-    desktop = portal;
+    desktop = await student.start(portal);
+    await student.follow(desktop, 'the waiting page appears', () => desktop.getByTestId('waiting').isVisible(), 5000);
+    await shot(desktop, 'waiting-page');
     const { width, height } = await student.followToPicture(desktop, START_MS);
     assert.ok(waited, 'the waiting page came first');
     id = idOf(desktop);
@@ -277,8 +276,7 @@ describe('what others get to see', () => {
 describe('the end of the day', () => {
   step('a stop in one tab cuts the desktop in another at once', async () => {
     const socket = await openDesktop(desktop);
-    const begun = performance.now();
-    await portal.getByTestId('stop').click();
+    const begun = await student.stop(portal);
     await until('the WebSocket closes', () => socket.closedAt, { within: CUT_MS, every: 10 });
     console.log(`# from the click on stop to the end of the WebSocket: ${Math.round(socket.closedAt - begun)} ms`);
     await portal.locator('[data-testid=card][data-status=stopped]').waitFor();
@@ -293,8 +291,7 @@ describe('the end of the day', () => {
   });
 
   step('the next desktop has the same home', async () => {
-    await portal.getByTestId('start').click();
-    desktop = portal;
+    desktop = await student.start(portal);
     await student.followToPicture(desktop, START_MS);
     assert.notEqual(idOf(desktop), id, 'it is another desktop');
     id = idOf(desktop);

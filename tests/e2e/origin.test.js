@@ -65,9 +65,8 @@ function calls(page, wanted) {
 describe('desktops on an origin of their own', () => {
   step('a start leads to the picture on the second origin, without another click', async () => {
     portal = await student.signIn('student');
-    await portal.getByTestId('start').click();
-    await student.followToPicture(portal, START_MS);
-    desktop = portal;
+    desktop = await student.start(portal);
+    await student.followToPicture(desktop, START_MS);
     const address = new URL(desktop.url());
     assert.equal(address.origin, desktops);
     id = address.pathname.match(/^\/desktop\/([0-9a-f-]{36})\/$/)[1];

@@ -44,8 +44,7 @@ async function shot(page, name) {
 
 /** Starts a desktop by clicking, and returns its page once there is a picture, its id and its container. */
 async function startDesktop(person, account) {
-  const page = await person.signIn(account);
-  await page.getByTestId('start').click();
+  const page = await person.start(await person.signIn(account));
   await person.followToPicture(page, START_MS);
   const own = new URL(page.url()).pathname.match(/^\/desktop\/([0-9a-f-]{36})\/$/)[1];
   const all = await gateway.installation.containers();

@@ -30,6 +30,7 @@ mod metrics;
 mod nap;
 mod people;
 mod pool;
+mod portal;
 mod provider_faults;
 mod provider_word;
 mod providers;

@@ -466,3 +466,18 @@ async fn a_ticket_works_at_another_gateway_of_the_installation() {
     assert_ne!(there.get(&file).await.status, StatusCode::UNAUTHORIZED);
     other.stop().await;
 }
+
+#[tokio::test]
+async fn a_start_by_form_leads_over_without_a_redirect_of_the_form() {
+    let set = Setting::new().await;
+    let mut portal = set.portal().with("accept", "text/html");
+    let home = portal.send(Method::GET, "/", PAGE, "").await.text();
+    let (_, rest) = home.split_once("name=\"csrf_token\" value=\"").unwrap();
+    let token = rest.split('"').next().unwrap();
+    let form = format!("csrf_token={token}&template=desktop");
+    let opened = portal.send(Method::POST, "/open", PAGE, &form).await;
+    assert_eq!(opened.status, StatusCode::OK, "{}", opened.text());
+    let refresh = format!("0; url={}/", set.root);
+    assert_eq!(opened.header("refresh"), Some(&*refresh));
+    set.gateway.stop().await;
+}

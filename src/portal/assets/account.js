@@ -1,6 +1,6 @@
 // Responsible for the account page: ends sessions of the person who is signed in.
 
-import { Problem, busy, idle, send } from '/assets/gateway.js';
+import { busy, idle, leave, offerSignOut, send, words } from '/assets/gateway.js';
 
 const page = document.getElementById('account');
 const errorBox = document.getElementById('error');
@@ -13,8 +13,7 @@ function text(name) {
 }
 
 function showError(lead, error) {
-  const detail = error instanceof Problem ? error.message : text('offline');
-  errorBox.textContent = `${lead} ${detail}`.trim();
+  errorBox.textContent = `${lead} ${words(error, text('offline'))}`.trim();
   errorBox.hidden = false;
   errorBox.scrollIntoView({ block: 'nearest' });
 }
@@ -29,11 +28,6 @@ async function act(button, failure, action) {
     idle(button);
     showError(text(failure), error);
   }
-}
-
-async function leave() {
-  const { logout_url: target } = await send('POST', '/logout', {}, text('reload'));
-  location.assign(target || '/');
 }
 
 function others() {
@@ -68,11 +62,11 @@ everywhere.addEventListener('click', () => {
   act(everywhere, 'end-failed', async () => {
     await send('DELETE', '/api/sessions?keep=current', undefined, text('reload'));
     // This one last, so that the provider hears of it too.
-    await leave();
+    await leave(text('reload'));
   });
 });
 
-signOut.addEventListener('click', () => act(signOut, 'sign-out-failed', leave));
+offerSignOut();
 
 const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: 'medium', timeStyle: 'short' });
 for (const time of document.querySelectorAll('time[datetime]')) {

@@ -74,3 +74,32 @@ export function idle(button) {
   button.textContent = button.dataset.label;
   if (button.hasAttribute('data-focused') && document.activeElement === document.body) button.focus();
 }
+
+/** What to tell a person of an error. */
+export function words(error, offline) {
+  return error instanceof Problem ? error.message : offline;
+}
+
+/** Ends the session, here and at the provider. */
+export async function leave(reload) {
+  const { logout_url: target } = await send('POST', '/logout', {}, reload);
+  location.assign(target || '/');
+}
+
+/** Gives the button at the top its work. */
+export function offerSignOut() {
+  const button = document.getElementById('sign-out');
+  const box = document.getElementById('error');
+  const text = (name) => button.getAttribute(`data-text-${name}`);
+  button.addEventListener('click', async () => {
+    busy(button);
+    box.hidden = true;
+    try {
+      await leave(text('reload'));
+    } catch (error) {
+      idle(button);
+      box.textContent = `${text('failed')} ${words(error, text('offline'))}`;
+      box.hidden = false;
+    }
+  });
+}

@@ -1,24 +1,28 @@
 // Responsible for the start page: starts, stops and follows the desktops of the person who is signed in.
 
-import { Problem, ask, busy, idle, send } from '/assets/gateway.js';
+import { busy, idle, offerSignOut, send, words } from '/assets/gateway.js';
+import { fill, follow, look, span } from '/assets/live.js';
 
 const POLL_MS = 2000;
-const POLL_AFTER_FAILURE_MS = 10000;
 const FAILURES_UNTIL_NOTICE = 2;
+const TICK_MS = 20000;
+// A start whose new tab says that it failed changes nothing here.
+const START_MS = 4000;
 
 // The same rules as in pages.rs.
 const STARTABLE = new Set(['', 'stopped', 'error']);
 const OPENABLE = new Set(['queued', 'creating', 'starting', 'running', 'paused']);
+const UP = new Set(['running', 'paused']);
 
 const list = document.getElementById('cards');
 const cards = [...document.querySelectorAll('[data-template]')];
 const errorBox = document.getElementById('error');
 const live = document.getElementById('live');
-const signOut = document.getElementById('sign-out');
+const question = document.getElementById('ask');
+const desktops = new Map();
+// Until the first answer the page shows what it was served with.
+let known = false;
 
-let timer;
-let failures = 0;
-let polling = false;
 // Counts actions: an answer that was asked for before an action knows nothing of it and is dropped.
 let epoch = 0;
 
@@ -26,13 +30,8 @@ function text(name) {
   return list?.getAttribute(`data-text-${name}`) ?? '';
 }
 
-function post(path, body) {
-  return send('POST', path, body, text('reload'));
-}
-
 function showError(lead, error) {
-  const detail = error instanceof Problem ? error.message : text('offline');
-  errorBox.textContent = `${lead} ${detail}`.trim();
+  errorBox.textContent = `${lead} ${words(error, text('offline'))}`.trim();
   errorBox.dataset.kind = 'action';
   errorBox.hidden = false;
   errorBox.scrollIntoView({ block: 'nearest' });
@@ -43,47 +42,29 @@ function hideError() {
   errorBox.textContent = '';
 }
 
-/** Shows a desktop, or its absence, on its card. */
-function show(card, desktop) {
-  const status = desktop?.status ?? '';
-  const part = (selector) => card.querySelector(selector);
-  const pill = part('[data-testid="state"]');
-  const label = list.getAttribute(`data-label-${status}`) ?? status;
-  if (pill.textContent !== label) {
-    pill.textContent = label;
-    live.textContent = `${part('h2').textContent}: ${label}`;
-  }
-  pill.dataset.state = status;
-  card.dataset.status = status;
-  card.dataset.desktop = desktop?.id ?? '';
+/** Writes a text where it changed, so that screen readers and the layout are left in peace. */
+function write(element, words, announced) {
+  if (element.textContent === words) return;
+  element.textContent = words;
+  if (announced && words) live.textContent = `${announced}: ${words}`;
+}
 
-  const reason = part('[data-role="reason"]');
-  reason.textContent = desktop?.status_reason ?? '';
-  reason.hidden = reason.textContent === '';
-
-  const warning = part('[data-role="warning"]');
-  const words = desktop?.stops_soon ? text(`soon-${desktop.stops_because}`).replace('{time}', clock(desktop.stops_at)) : '';
-  if (warning.textContent !== words) {
-    warning.textContent = words;
-    if (words) live.textContent = `${part('h2').textContent}: ${words}`;
-  }
-  warning.hidden = words === '';
-  // Opening hours end for everybody.
-  part('[data-action="stay"]').hidden = words === '' || desktop.stops_because === 'hours';
-
-  const start = part('[data-action="start"]');
-  const open = part('[data-action="open"]');
-  const stop = part('[data-action="stop"]');
-  const focused = [start, open, stop].includes(document.activeElement);
-  start.hidden = !STARTABLE.has(status);
-  open.hidden = !OPENABLE.has(status);
-  if (desktop) open.href = `/desktop/${encodeURIComponent(desktop.id)}/`;
-  stop.hidden = open.hidden && status !== 'stopping';
-  stop.disabled = status === 'stopping';
-  // A keyboard user must not lose their place because the focused button went away.
-  if (focused && (document.activeElement.hidden || document.activeElement === document.body)) {
-    [start, open, stop].find((button) => !button.hidden && !button.disabled)?.focus();
-  }
+/** How long a desktop has run, when it was used, when it ends; of one that starts, how far it is. */
+function times(desktop) {
+  const { queue, progress } = desktop;
+  if (queue) return fill(text('place'), { position: queue.position, seconds: queue.estimate_seconds });
+  if (typeof progress?.percent === 'number') return fill(text('percent'), { percent: progress.percent });
+  if (!UP.has(desktop.status)) return '';
+  const now = Date.now();
+  const told = [
+    ['uptime', desktop.started_at, 1],
+    ['last-use', desktop.last_input, 1],
+    ['time-left', desktop.stops_at, -1],
+  ];
+  return told
+    .filter(([, moment]) => moment)
+    .map(([name, moment, sign]) => fill(text(name), { span: span(sign * (now - Date.parse(moment))) }))
+    .join(' · ');
 }
 
 /** The time of day of a moment, as people here write it. */
@@ -91,116 +72,162 @@ function clock(moment) {
   return new Date(moment).toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit' });
 }
 
+/** Shows a desktop, or its absence, on its card. */
+function show(card, desktop) {
+  const status = desktop?.status ?? '';
+  const part = (selector) => card.querySelector(selector);
+  const title = part('h2').textContent;
+  const pill = part('[data-testid="state"]');
+  write(pill, list.getAttribute(`data-label-${status}`) ?? status, title);
+  pill.dataset.state = status;
+  const start = part('[data-testid="start"]');
+  if (start && card.dataset.status !== status) idle(start);
+  card.dataset.status = status;
+  card.dataset.desktop = desktop?.id ?? '';
+  write(part('[data-role="times"]'), desktop ? times(desktop) : '');
+
+  const reason = part('[data-role="reason"]');
+  write(reason, status === 'running' ? '' : (desktop?.status_reason ?? ''));
+  reason.hidden = reason.textContent === '';
+  const warning = part('[data-role="warning"]');
+  const soon = desktop?.stops_soon && text(`soon-${desktop.stops_because}`);
+  write(warning, soon ? fill(soon, { time: clock(desktop.stops_at) }) : '', title);
+  warning.hidden = !soon;
+  // Opening hours end for everybody.
+  part('[data-action="stay"]').hidden = !soon || desktop.stops_because === 'hours';
+  showButtons(card, desktop, status);
+}
+
+function isShown(element) {
+  return element !== document.body && element.getClientRects().length > 0;
+}
+
+function showButtons(card, desktop, status) {
+  const start = card.querySelector('[data-testid="start"]');
+  const open = card.querySelector('[data-action="open"]');
+  const stop = card.querySelector('[data-action="stop"]');
+  const buttons = [start, open, stop].filter(Boolean);
+  const focused = buttons.includes(document.activeElement);
+  if (start) start.form.hidden = !STARTABLE.has(status);
+  open.hidden = !OPENABLE.has(status);
+  if (desktop) open.href = `/desktop/${encodeURIComponent(desktop.id)}/`;
+  stop.hidden = open.hidden && status !== 'stopping';
+  if (!stop.hasAttribute('aria-busy')) stop.disabled = status === 'stopping';
+  // A keyboard user must not lose their place because the focused button went away.
+  if (focused && !isShown(document.activeElement)) {
+    buttons.find((button) => isShown(button) && !button.disabled)?.focus();
+  }
+}
+
 /** The desktop to show for a template: one that lives, else the newest. */
-function choose(containers, template) {
-  const rank = (c) => (STARTABLE.has(c.status) ? 0 : 1);
-  const age = (c) => Date.parse(c.created_at) || 0;
-  return containers
-    .filter((c) => c.template === template)
+function choose(template) {
+  const rank = (one) => (STARTABLE.has(one.status) ? 0 : 1);
+  const age = (one) => Date.parse(one.created_at) || 0;
+  return [...desktops.values()]
+    .filter((one) => one.template === template)
     .sort((a, b) => rank(b) - rank(a) || age(b) - age(a))[0];
 }
 
-async function poll() {
-  clearTimeout(timer);
-  if (document.hidden || polling || !list) return;
-  polling = true;
+function render(template) {
+  for (const card of cards) {
+    if (template === undefined || card.dataset.template === template) show(card, choose(card.dataset.template));
+  }
+}
+
+function heard({ type, container, queue, progress }) {
+  known = true;
+  if (type === 'removed') desktops.delete(container.id);
+  else if (type === 'container') desktops.set(container.id, { ...container, queue, progress });
+  else desktops.set(container.id, { ...desktops.get(container.id), ...container });
+  render(container.template);
+}
+
+async function ask() {
   const asked = epoch;
-  try {
-    const { containers = [] } = await ask('/api/container/list');
-    if (asked === epoch) {
-      for (const card of cards) {
-        if (!card.querySelector('[aria-busy]')) show(card, choose(containers, card.dataset.template));
-      }
-    }
-    failures = 0;
-    if (errorBox.dataset.kind === 'poll') hideError();
-  } catch {
-    failures += 1;
-    if (failures >= FAILURES_UNTIL_NOTICE && errorBox.hidden) {
-      errorBox.textContent = text('offline');
-      errorBox.dataset.kind = 'poll';
-      errorBox.hidden = false;
-    }
+  const { containers } = await look('/api/container/list');
+  if (asked !== epoch) return;
+  known = true;
+  const before = new Map(desktops);
+  desktops.clear();
+  for (const one of containers) {
+    // A list does not say how far a start is; the events did.
+    const { queue, progress } = before.get(one.id)?.status === one.status ? before.get(one.id) : {};
+    desktops.set(one.id, { queue, progress, ...one });
   }
-  polling = false;
-  schedule();
+  render();
 }
 
-function schedule() {
-  clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(poll, failures ? POLL_AFTER_FAILURE_MS : POLL_MS);
+function troubled(failures) {
+  if (failures >= FAILURES_UNTIL_NOTICE && errorBox.hidden) {
+    errorBox.textContent = text('offline');
+    errorBox.dataset.kind = 'poll';
+    errorBox.hidden = false;
+  }
+  if (failures === 0 && errorBox.dataset.kind === 'poll') hideError();
 }
 
-async function start(card, button) {
-  busy(button, text('starting'));
+/** Asks before something is lost. */
+function confirmed(card) {
+  const heading = question.querySelector('h2');
+  heading.dataset.words ??= heading.textContent;
+  heading.textContent = fill(heading.dataset.words, { title: card.querySelector('h2').textContent });
+  question.returnValue = 'no';
+  question.showModal();
+  return new Promise((resolve) => {
+    question.addEventListener('close', () => resolve(question.returnValue === 'yes'), { once: true });
+  });
+}
+
+async function act(card, button, name) {
+  busy(button, text(name === 'stop' ? 'stopping' : 'staying'));
+  const path = name === 'stop' ? '/api/container/stop' : '/api/container/extend';
   try {
-    const { url } = await post('/api/container/start', { template: card.dataset.template });
-    // The button stays busy: this tab becomes the desktop.
-    location.assign(url);
+    const { container } = await send('POST', path, { id: card.dataset.desktop }, text('reload'));
+    idle(button);
+    if (container) heard({ type: 'container', container });
   } catch (error) {
     idle(button);
-    showError(text('start-failed'), error);
-    poll();
-  }
-}
-
-async function stop(card, button) {
-  busy(button, text('stopping'));
-  try {
-    const { container } = await post('/api/container/stop', { id: card.dataset.desktop });
-    idle(button);
-    if (container) show(card, container);
-  } catch (error) {
-    idle(button);
-    showError(text('stop-failed'), error);
+    showError(text(`${name}-failed`), error);
   }
   epoch += 1;
-  poll();
+  following.now();
 }
 
-async function stay(card, button) {
-  busy(button, text('staying'));
-  try {
-    const { container } = await post('/api/container/extend', { id: card.dataset.desktop });
-    idle(button);
-    show(card, container);
-  } catch (error) {
-    idle(button);
-    showError(text('stay-failed'), error);
-  }
-  epoch += 1;
-  poll();
-}
-
-list?.addEventListener('click', (event) => {
+list?.addEventListener('click', async (event) => {
   const button = event.target.closest('button[data-action]');
   if (!button) return;
+  const card = button.closest('[data-template]');
+  const name = button.dataset.action;
+  if (name === 'stop' && !(await confirmed(card))) return;
   epoch += 1;
   hideError();
-  const card = button.closest('[data-template]');
-  if (button.dataset.action === 'start') start(card, button);
-  else if (button.dataset.action === 'stay') stay(card, button);
-  else stop(card, button);
+  act(card, button, name);
 });
 
-signOut.addEventListener('click', async () => {
-  busy(signOut);
+// The form opens the tab that becomes the desktop; this page only shows that something happens.
+list?.addEventListener('submit', (event) => {
+  const button = event.target.querySelector('[data-testid="start"]');
   hideError();
-  try {
-    const { logout_url: target } = await post('/logout', {});
-    location.assign(target || '/');
-  } catch (error) {
-    idle(signOut);
-    showError(text('sign-out-failed'), error);
-  }
+  epoch += 1;
+  // A button that is disabled at once would not send its form.
+  setTimeout(() => {
+    busy(button, text('starting'));
+    setTimeout(() => idle(button), START_MS);
+    following.now();
+  });
 });
 
-document.addEventListener('visibilitychange', poll);
+const following = list
+  ? follow({ heard, ask, troubled, pace: () => POLL_MS })
+  : { now() {} };
+setInterval(() => {
+  if (known && !document.hidden) render();
+}, TICK_MS);
+offerSignOut();
+
 // A page that comes back from the browser's memory shows what was true when it was left.
 window.addEventListener('pageshow', (event) => {
   if (!event.persisted) return;
   document.querySelectorAll('[aria-busy]').forEach(idle);
-  polling = false;
-  poll();
+  following.now();
 });
-schedule();

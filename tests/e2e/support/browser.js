@@ -105,6 +105,21 @@ export class Person {
     return page;
   }
 
+  /** Starts a desktop by clicking on the start page, and returns the tab that opens for it. */
+  async start(page) {
+    const opened = this.context.waitForEvent('page');
+    await page.getByTestId('start').first().click();
+    return opened;
+  }
+
+  /** Stops a desktop by clicking on the start page, and returns when it was clicked. */
+  async stop(page) {
+    await page.getByTestId('stop').first().click();
+    const clicked = performance.now();
+    await page.getByTestId('ask-yes').click();
+    return clicked;
+  }
+
   /**
    * Waits on a page that moves on by itself. Chromium breaks off every request when this machine's addresses change,
    * which a container that starts or stops here may do. A person reloads a page that stays broken, and so does this.
