@@ -223,6 +223,11 @@ const byForm = [
     `<input name='{"id":"x","y":"' value='"}'>`,
   ),
   form('POST to sign out', () => 'method="post" action="/logout"', '<input name="csrf_token" value="guessed">'),
+  form(
+    'POST that starts a desktop in a new tab, as the start page does',
+    () => 'method="post" action="/open" target="_blank"',
+    '<input name="csrf_token" value="guessed"><input name="template" value="other">',
+  ),
   form('GET of the portal, in a frame', () => 'action="/" target="inside"'),
   form('GET of the portal, in this tab', () => 'action="/"'),
   form('POST to the other desktop', ({ other }) => `method="post" action="${other}"`),

@@ -5,6 +5,7 @@ const read = (name, attack, more = {}) => ({ name: `token: ${name}`, attack, ...
 
 export const reading = [
   read('fetch of the start page', () => window.read('/')),
+  read('fetch of the account page', () => window.read('/account')),
   read('fetch that claims to want a page', () =>
     window.read('/', { headers: { Accept: 'text/html' }, mode: 'same-origin' }),
   ),
