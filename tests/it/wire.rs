@@ -19,6 +19,10 @@ fn settings() -> Settings {
         r#"csrf-token" content="[\w-]+""#,
         "csrf-token\" content=\"[token]\"",
     );
+    settings.add_filter(
+        r#"csrf_token" value="[\w-]+""#,
+        "csrf_token\" value=\"[token]\"",
+    );
     settings
 }
 
