@@ -144,6 +144,24 @@ stop_docker_if_ours() {
     die "the container engine (process $pid) does not stop"
 }
 
+# The part of this machine's apt settings that a container needs too: a machine whose clock is not set tells
+# its apt not to compare dates, and inside a container the clock is the same.
+apt_settings() {
+    command -v apt-config >/dev/null 2>&1 || return 0
+    apt-config dump --format '%f "%v";%n' Acquire::Check-Date Acquire::Check-Valid-Until
+}
+
+# Takes a proxy that is set for apt alone over into the environment, where mmdebstrap and the engine look.
+# The engine keeps these variables out of the image and of its history.
+adopt_apt_proxy() {
+    local proxy
+    command -v apt-config >/dev/null 2>&1 || return 0
+    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    if [ -n "${proxy:-}" ] && [ "$proxy" != DIRECT ] && [ -z "${http_proxy:-}" ]; then
+        export http_proxy=$proxy
+    fi
+}
+
 # Sets CHROMIUM to a Chromium or Chrome, which it installs if there is none.
 ensure_chromium() {
     local name
