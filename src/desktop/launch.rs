@@ -20,7 +20,10 @@ use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
 
 /// Pause between two questions whether it is ready.
-pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(50);
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+/// How long a turn lasts beyond the start of the container while the desktop does not answer yet. Thirty that boot at
+/// once share the processors, so that none is there before all are, or before it is given up.
+const BOOT_TURN: Duration = Duration::from_secs(5);
 /// How often the container itself is looked at meanwhile.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that refuse our password before the start fails; KasmVNC locks us out at five.
@@ -156,8 +159,13 @@ impl Desktops {
             let engine = &self.inner.parts.engine;
             engine.start(&desktop.container_name).await?;
         }
+        let ready = self.wait_ready(desktop, template);
+        tokio::pin!(ready);
+        if let Ok(ready) = tokio::time::timeout(BOOT_TURN, &mut ready).await {
+            return ready;
+        }
         drop(turn);
-        self.wait_ready(desktop, template).await
+        ready.await
     }
 
     /// Gives a container of the pool to the desktop whose id it has. `false` when it is lost, and the desktop has to

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 
-use super::launch::PROBE_PAUSE;
 use super::pool::{Member, Room, Wanted, members, unwanted};
 use super::readiness::{self, Answer};
 use super::upstream::Upstream;
@@ -25,6 +24,8 @@ use crate::telemetry::ErrorChain;
 
 /// How long the pool is left alone when somebody has taken from it: people come in classes.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Pause between two questions whether a new one answers. Nobody waits for it.
+const ANSWER_PAUSE: Duration = Duration::from_millis(250);
 /// Host ports that are tried for a member before the next pass.
 const PORT_ATTEMPTS: usize = 8;
 /// Members that are asked for an answer at the same time.
@@ -318,7 +319,7 @@ impl Desktops {
                 self.remove_member(&member).await?;
                 return Ok(false);
             }
-            tokio::time::sleep(PROBE_PAUSE).await;
+            tokio::time::sleep(ANSWER_PAUSE).await;
         }
         self.inner.pool.add(&member, Some(self.now().steady));
         self.count_pool();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use deskgate::engine::{ContainerState, Engine as _};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
 
 use crate::support::browser::Browser;
@@ -380,5 +382,23 @@ async fn what_no_template_wants_any_more_goes() {
         gateway.engine.all().is_empty()
     })
     .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_kept_while_a_template_is_closed() {
+    let hours =
+        "hours = { timezone = 'Europe/Berlin', days = ['mon-fri'], from = '07:00', to = '18:00' }";
+    let template = format!("{}\n{hours}", exam(1));
+    let gateway = TestGateway::start_with(&[(TEMPLATE, &template)]).await;
+    let set = |moment: &str| {
+        let moment = OffsetDateTime::parse(moment, &Rfc3339).unwrap();
+        gateway.clock.set(moment);
+    };
+    set("2026-03-27T10:00:00Z");
+    ready(&gateway, 1).await;
+    set("2026-03-27T17:01:00Z");
+    gateway.desktops.reconcile().await.unwrap();
+    ready(&gateway, 0).await;
     gateway.stop().await;
 }

@@ -1,13 +1,15 @@
 //! Many starts at once: they wait in order, people see where, and there is an end to how many may wait.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use deskgate::engine::ContainerState;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::browser::Browser;
-use crate::support::gateway::{TestGateway, eventually};
+use crate::support::gateway::{TEMPLATE, TestGateway, eventually};
 
 /// Starts of so many pupils, one after the other, while the engine lets nothing through.
 async fn line_up(gateway: &TestGateway, count: usize) -> Vec<(Browser, Value)> {
@@ -65,6 +67,37 @@ async fn those_who_wait_see_their_place_and_move_up_when_somebody_leaves() {
         3,
         "nothing for the one who left"
     );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_lasts_until_the_desktop_answers_but_not_for_ever() {
+    // Nothing answers at this path with this status.
+    let template = "id = 'slow'\nimage = 'i'\nready = { path = '/', expect = 204 }";
+    let settings = [("PARALLEL_STARTS", "1"), (TEMPLATE, template)];
+    let gateway = TestGateway::start_with(&settings).await;
+    let mut line = Vec::new();
+    for name in ["first", "second"] {
+        let mut pupil = gateway.program(name).await;
+        pupil.post("/api/container/start", "").await;
+        line.push(pupil);
+    }
+    eventually("the first container runs", || async {
+        let all = gateway.engine.all();
+        all.iter()
+            .any(|(_, state)| *state == ContainerState::Running)
+    })
+    .await;
+    assert_eq!(place(&mut line[1]).await, ("queued".into(), 1.into()));
+    let begun = Instant::now();
+    eventually("the second has its turn all the same", || {
+        let mut second = line[1].clone();
+        async move { place(&mut second).await.0 == "creating" }
+    })
+    .await;
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_secs(3), "{waited:?}");
+    assert_eq!(place(&mut line[0]).await.0, "creating");
     gateway.stop().await;
 }
 

@@ -214,6 +214,10 @@ async fn desktops(db: &Database, first: &User, second: &User, session: SessionId
     );
     let port = record(db, &desktop(second, "a", 7000)).await;
     assert_eq!(port, Recorded::PortTaken, "one desktop per port");
+    let mut taken = desktop(second, "a", 7001);
+    (taken.id, taken.container_name) = (one.id, one.container_name.clone());
+    let id = record(db, &taken).await;
+    assert_eq!(id, Recorded::IdTaken, "whoever is first has the container");
     let other = desktop(second, "a", 7001);
     assert_eq!(record(db, &other).await, Recorded::Yes);
     assert!(!db.change_port(other.id, 7000).await.unwrap());
