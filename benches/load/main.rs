@@ -1,8 +1,9 @@
-//! The load of the peer benchmark, of the stress runs and of the counting of instructions: upstream stub, load
-//! driver, attacks, gateway and table in one program.
+//! The load of the peer benchmark, of the stress runs, of the counting of instructions and of the starts: upstream stub,
+//! load driver, attacks, gateway and table in one program.
 //!
-//! `scripts/bench`, `scripts/stress` and `scripts/instructions` run it; `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the
-//! driver and the stub, except `gateway`, which starts ours.
+//! `scripts/bench`, `scripts/stress`, `scripts/instructions` and `scripts/bench-start` run it; `docs/BENCHMARKS.md` tells
+//! the method. Nothing here knows which proxy stands between the driver and the stub, except `gateway` and `start`, which
+//! start ours.
 
 mod drive;
 mod exact;
@@ -12,6 +13,7 @@ mod h2;
 mod peer;
 mod process;
 mod socket;
+mod start;
 mod stress;
 mod stub;
 mod table;
@@ -44,6 +46,8 @@ enum Command {
     Stress(stress::Options),
     /// Run Deskgate on an engine whose only desktop is the stub
     Gateway(gateway::Options),
+    /// Start desktops at the real engine, and say how long that takes
+    Start(start::Options),
     /// Make the certificate that all proxies present
     Certificate(tls::Options),
     /// Turn the driver's lines into the table of medians
@@ -57,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Exact(options) => on_one_thread(exact::run(options)),
         Command::Stress(options) => on_one_thread(stress::run(options)),
         Command::Gateway(options) => gateway::run(options),
+        Command::Start(options) => on_one_thread(start::run(options)),
         Command::Certificate(options) => tls::write_certificate(&options),
         Command::Table(options) => table::run(&options),
     }

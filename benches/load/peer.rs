@@ -48,6 +48,18 @@ pub struct Door {
     host: String,
 }
 
+impl Door {
+    /// Whoever comes to this proxy without a cookie.
+    pub fn of(target: String) -> Self {
+        Self {
+            target,
+            path_prefix: "/".into(),
+            cookie: None,
+            host: "localhost".into(),
+        }
+    }
+}
+
 /// One proxy.
 #[derive(Clone)]
 pub struct Peer {
