@@ -14,7 +14,9 @@ use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::Config;
 use deskgate::config::raw::Raw;
 use deskgate::engine::spec::{ContainerSpec, Network};
-use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
+use deskgate::engine::{
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent,
+};
 use deskgate::model::audit::Actor;
 use deskgate::model::user::{Identity, Role};
 use futures_util::stream::{self, BoxStream};
@@ -238,6 +240,14 @@ impl Engine for StubEngine {
 
     async fn exec(&self, _: &str, _: &[String], _: Duration) -> Result<Option<i64>, EngineError> {
         Ok(Some(0))
+    }
+
+    async fn networks(&self, _: &str) -> Result<Vec<OwnNetwork>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_network(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn has_volume(&self, _: &str) -> Result<bool, EngineError> {

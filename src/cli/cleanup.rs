@@ -37,6 +37,9 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
             orphan.state.as_str()
         );
     }
+    for network in core.desktops.orphaned_networks(!dry_run).await? {
+        println!("{:<16} {network:<40} unused", "remove network");
+    }
     for home in core.desktops.due_homes().await? {
         println!("{:<16} {:<40} old", "remove home", home.volume);
     }

@@ -23,6 +23,7 @@ use url::Url;
 
 use crate::model::cidr::Cidr;
 use crate::model::rate::Rate;
+use crate::model::subnet::SubnetPool;
 use crate::model::template::Template;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
@@ -203,6 +204,8 @@ pub struct DesktopConfig {
     pub ports: RangeInclusive<u16>,
     /// How to reach desktops.
     pub reach: Reach,
+    /// Where each desktop gets a network of its own from; unset: they share one.
+    pub subnets: Option<SubnetPool>,
     /// Live desktops in total.
     pub max_total: u32,
     /// Live desktops of one user.

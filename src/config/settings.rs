@@ -218,6 +218,11 @@ pub const SETTINGS: &[Setting] = &[
         "port: published on 127.0.0.1; network: by container address",
     ),
     plain(
+        "DESKTOP_SUBNETS",
+        Some("10.213.0.0/16"),
+        "Addresses, unused elsewhere, that each desktop gets a /29 network of its own from, or off: one network for all",
+    ),
+    plain(
         "DESKTOP_ORIGIN",
         None,
         "A second origin for desktops, https://host[:port] with another host than PUBLIC_URL",

@@ -250,11 +250,12 @@ impl Desktops {
     ) -> Result<String, LaunchError> {
         let parts = &self.inner.parts;
         self.bring_image(&desktop.image_name, template.pull).await?;
-        let network = network(&parts.instance, template.network);
-        parts.engine.prepare(&network, &parts.instance).await?;
+        let network = network(self.place(), template.network, desktop.id);
         let owner = self.belongings(desktop).await?;
         let password = parts.passwords.of(desktop.id);
         for _ in 0..PORT_ATTEMPTS {
+            // Each time, because a network goes with the container that had it.
+            parts.engine.prepare(&network, &parts.instance).await?;
             let (secret, place) = (password.expose(), self.place());
             let spec = ContainerSpec::new(template, desktop, secret, place, &owner);
             let container = match parts.engine.create(&spec).await {

@@ -10,6 +10,7 @@ pub mod images;
 mod launch;
 mod memory;
 mod nap;
+mod networks;
 mod pace;
 pub mod password;
 mod pool;
@@ -481,6 +482,7 @@ impl Desktops {
         Place {
             instance: &self.inner.parts.instance,
             reach: self.inner.parts.config.reach,
+            subnets: self.inner.parts.config.subnets,
         }
     }
 

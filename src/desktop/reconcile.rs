@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::pool::{Member, members};
 use super::{Change, DesktopError, Desktops};
-use crate::engine::spec::network;
+use crate::engine::spec::shared_network;
 use crate::engine::{Container, ContainerState};
 use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
@@ -36,6 +36,8 @@ pub struct Report {
     pub naps: usize,
     /// Containers that no row knows, removed.
     pub orphans: usize,
+    /// Networks of desktops that are gone, removed.
+    pub networks: usize,
     /// Containers that waited for somebody and that nobody wants any more, removed.
     pub pool: usize,
 }
@@ -88,6 +90,8 @@ impl Desktops {
             report.orphans += 1;
         }
         report.pool = self.tidy_pool(&containers, &rows).await?.removed;
+        let lost = self.lost_networks(&containers, &rows).await?;
+        report.networks = self.remove_networks(&lost).await?;
         self.inner.pool.bell.notify_one();
         self.drop_stale_entries(&rows);
         if report.naps > 0 {
@@ -269,12 +273,13 @@ impl Desktops {
         }
     }
 
-    /// Makes the networks of the desktops well before the first start: a network that appears makes
+    /// Makes the networks that desktops share well before the first start: a network that appears makes
     /// browsers on the same machine drop their connections.
     async fn prepare_and_reconcile(&self) -> Result<Report, DesktopError> {
         let parts = &self.inner.parts;
-        for template in &self.inner.templates {
-            let network = network(&parts.instance, template.network);
+        let shares = parts.config.subnets.is_none();
+        for template in self.inner.templates.iter().filter(|_| shares) {
+            let network = shared_network(&parts.instance, template.network);
             parts.engine.prepare(&network, &parts.instance).await?;
         }
         self.reconcile().await

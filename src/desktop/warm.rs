@@ -300,13 +300,10 @@ impl Desktops {
     }
 
     async fn make_member(&self, template: &Template, place: u32) -> Result<bool, DesktopError> {
-        let parts = &self.inner.parts;
         let Some(turn) = self.inner.queue.turn_if_free() else {
             return Ok(false);
         };
         self.bring_image(&template.image, template.pull).await?;
-        let network = network(&parts.instance, template.network);
-        parts.engine.prepare(&network, &parts.instance).await?;
         let Some(member) = self.member_container(template, place).await? else {
             return Ok(false);
         };
@@ -343,7 +340,10 @@ impl Desktops {
             Reach::Network => vec![None],
             Reach::Port => self.free_ports(id).await?.into_iter().map(Some).collect(),
         };
+        let network = network(self.place(), template.network, id);
         for port in candidates.into_iter().take(PORT_ATTEMPTS) {
+            // Each time, because a network goes with the container that had it.
+            parts.engine.prepare(&network, &parts.instance).await?;
             let mut spec = self.member_spec(template, id, port);
             spec.name = format!("{}{place}", pool_prefix(&parts.instance, &template.id));
             let made_at = parts.clock.timestamp().millis().to_string();
@@ -354,7 +354,10 @@ impl Desktops {
             let port = port.map(|port| (LABEL_PORT.to_owned(), port.to_string()));
             spec.labels.extend(port);
             let container = match parts.engine.create(&spec).await {
-                Err(EngineError::NameTaken) => return Ok(None),
+                Err(EngineError::NameTaken) => {
+                    parts.engine.remove_network(&network.name).await?;
+                    return Ok(None);
+                }
                 made => made?,
             };
             let seen = parts.engine.inspect(&container).await?;

@@ -2,6 +2,7 @@
 //! engine is down, and turns Docker's status codes into [`EngineError`].
 
 mod create;
+mod networks;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,11 +14,11 @@ use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, CreateImageInfo,
-    EventMessage, ExecConfig, NetworkCreateRequest,
+    EventMessage, ExecConfig,
 };
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+    ListImagesOptions, ListVolumesOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveVolumeOptions, RenameContainerOptionsBuilder,
     StopContainerOptionsBuilder,
 };
@@ -26,8 +27,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::spec::{ContainerSpec, LABEL_INSTANCE, Network};
-use super::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
+use super::spec::{ContainerSpec, LABEL_DESKTOP, LABEL_INSTANCE, Network, container_name};
+use super::{Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent};
 use crate::config::EngineConfig;
 use crate::model::time::Timestamp;
 
@@ -169,19 +170,6 @@ fn instance_filter(instance: &str) -> HashMap<String, Vec<String>> {
     )])
 }
 
-/// Ids of the networks of exactly this name, in order.
-async fn networks(client: &Docker, name: &str) -> Result<Vec<String>, EngineError> {
-    let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
-    let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-    let found = within(CALL_TIMEOUT, client.list_networks(Some(options))).await?;
-    let found = found
-        .into_iter()
-        .filter(|network| network.name.as_deref() == Some(name));
-    let mut ids: Vec<String> = found.filter_map(|network| network.id).collect();
-    ids.sort_unstable();
-    Ok(ids)
-}
-
 #[async_trait]
 impl Engine for DockerEngine {
     fn name(&self) -> &'static str {
@@ -196,35 +184,15 @@ impl Engine for DockerEngine {
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
         let _one_at_a_time = self.preparing.lock().await;
-        if !networks(client, &network.name).await?.is_empty() {
-            return Ok(());
-        }
-        let request = NetworkCreateRequest {
-            name: network.name.clone(),
-            internal: Some(network.internal),
-            driver: Some("bridge".into()),
-            labels: Some(HashMap::from([(
-                LABEL_INSTANCE.to_owned(),
-                instance.to_owned(),
-            )])),
-            // Without inter-container traffic no desktop reaches another, nor locks the gateway out of it.
-            options: Some(HashMap::from([(
-                "com.docker.network.bridge.enable_icc".to_owned(),
-                "false".to_owned(),
-            )])),
-            ..NetworkCreateRequest::default()
-        };
-        let made = within(CALL_TIMEOUT, client.create_network(request)).await;
-        let made = match made {
-            Err(error) if is_conflict(&error) => return Ok(()),
-            made => made?.id,
-        };
-        // Older engines make a second network of the same name when two gateways ask at once; then all
-        // but the first by id take theirs back.
-        if networks(client, &network.name).await?.first() != Some(&made) {
-            within(CALL_TIMEOUT, client.remove_network(&made)).await?;
-        }
-        Ok(())
+        networks::make(client, network, instance).await
+    }
+
+    async fn networks(&self, instance: &str) -> Result<Vec<OwnNetwork>, EngineError> {
+        networks::own(self.client().await?, instance).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
+        networks::remove(self.client().await?, network).await
     }
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
@@ -335,6 +303,9 @@ impl Engine for DockerEngine {
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
+        // A container that waits for somebody has another name than its network.
+        let found = self.inspect(container).await?;
+        let network = found.as_ref().and_then(network_of);
         // `v` removes anonymous volumes only; a home is a named one and stays.
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
@@ -347,7 +318,8 @@ impl Engine for DockerEngine {
         .await;
         accept(removed, |error| {
             is_conflict(error) || matches!(error, EngineError::NotFound)
-        })
+        })?;
+        networks::remove(client, network.as_deref().unwrap_or(container)).await
     }
 
     async fn exec(
@@ -437,6 +409,13 @@ impl Engine for DockerEngine {
         let lines: Vec<String> = within(CALL_TIMEOUT, lines.try_collect()).await?;
         Ok(lines.concat())
     }
+}
+
+/// The name that the network of a desktop's container has, if it has one of its own.
+fn network_of(container: &Container) -> Option<String> {
+    let instance = container.labels.get(LABEL_INSTANCE)?;
+    let desktop = container.labels.get(LABEL_DESKTOP)?.parse().ok()?;
+    Some(container_name(instance, desktop))
 }
 
 /// Notes how far a layer of an image is. Half of the way is its download, the other half its unpacking.

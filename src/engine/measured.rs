@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::spec::{ContainerSpec, Network};
-use super::{Container, Engine, EngineError, Event, Image, Percent};
+use super::{Container, Engine, EngineError, Event, Image, OwnNetwork, Percent};
 use crate::telemetry::metrics::Metrics;
 
 /// An engine, and who counts.
@@ -43,7 +43,7 @@ fn kind(error: &EngineError) -> Option<&'static str> {
         EngineError::Unreachable(_) => Some("unreachable"),
         EngineError::Timeout(_) => Some("timeout"),
         EngineError::ImageMissing | EngineError::Pull(_) => Some("image"),
-        EngineError::Refused(_) => Some("refused"),
+        EngineError::Refused(_) | EngineError::NoSubnet => Some("refused"),
         EngineError::PortTaken | EngineError::NameTaken | EngineError::NotFound => None,
     }
 }
@@ -61,6 +61,15 @@ impl Engine for Measured {
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError> {
         let prepared = self.engine.prepare(network, instance);
         self.count("prepare", prepared).await
+    }
+
+    async fn networks(&self, instance: &str) -> Result<Vec<OwnNetwork>, EngineError> {
+        self.count("networks", self.engine.networks(instance)).await
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
+        let removed = self.engine.remove_network(network);
+        self.count("remove_network", removed).await
     }
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+use crate::model::id::DesktopId;
 use crate::model::time::Timestamp;
 use spec::{ContainerSpec, Network};
 
@@ -42,6 +43,9 @@ pub enum EngineError {
     /// The image can neither be found nor pulled.
     #[error("the image cannot be pulled")]
     Pull(#[source] bollard::errors::Error),
+    /// Every network of the configured range is in use.
+    #[error("no network of DESKTOP_SUBNETS is free")]
+    NoSubnet,
     /// It refused for another reason.
     #[error("the container engine refused")]
     Refused(#[source] bollard::errors::Error),
@@ -133,6 +137,17 @@ impl Percent {
     }
 }
 
+/// A network that is one desktop's alone.
+#[derive(Clone, Debug)]
+pub struct OwnNetwork {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub desktop: DesktopId,
+    /// When it was made, by the engine's clock, if it says so.
+    pub made_at: Option<Timestamp>,
+}
+
 /// Something that happened to a container: its name, and what.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -157,8 +172,12 @@ pub trait Engine: Send + Sync + Debug {
     fn name(&self) -> &'static str;
     /// Whether it answers.
     async fn ping(&self) -> Result<(), EngineError>;
-    /// Makes what containers of this installation share (their network), if it is not there.
+    /// Makes a network for containers of this installation, if it is not there.
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError>;
+    /// Those networks of an installation that are one desktop's alone.
+    async fn networks(&self, instance: &str) -> Result<Vec<OwnNetwork>, EngineError>;
+    /// Removes such a network; fine when it is gone already, or a container is still in it.
+    async fn remove_network(&self, network: &str) -> Result<(), EngineError>;
     /// Whether the image is on this machine.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         Ok(self.image_id(image).await?.is_some())
@@ -183,7 +202,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn pause(&self, container: &str) -> Result<(), EngineError>;
     /// Lets it go on; fine when it is not frozen.
     async fn unpause(&self, container: &str) -> Result<(), EngineError>;
-    /// Removes it, running or not; fine when it is gone already. Named volumes stay.
+    /// Removes it, running or not, and the network that it had alone; fine when they are gone already. Named volumes
+    /// stay.
     async fn remove(&self, container: &str) -> Result<(), EngineError>;
     /// Runs a command in a running container and waits for its end, at most `limit`. Returns its exit code.
     async fn exec(

@@ -10,6 +10,7 @@ use crate::config::Reach;
 use crate::model::desktop::Desktop;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::mount::Mount;
+use crate::model::subnet::SubnetPool;
 use crate::model::template::{Auth, Home, NetworkPolicy, Sandbox, Template, fill};
 
 /// Label with the name of the installation.
@@ -63,13 +64,24 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
 }
 
-/// A network that desktops of an installation share without reaching each other.
+/// A network of one desktop alone, or one that desktops share without reaching each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Its name.
     pub name: String,
     /// Whether nothing outside can be reached from it. The engine publishes no ports there.
     pub internal: bool,
+    /// What makes it one desktop's alone, if it is.
+    pub own: Option<Own>,
+}
+
+/// What makes a network one desktop's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Whose.
+    pub desktop: DesktopId,
+    /// Where its addresses come from.
+    pub pool: SubnetPool,
 }
 
 /// A named volume that outlives the container.
@@ -97,17 +109,27 @@ pub fn pool_prefix(instance: &str, template: &str) -> String {
     format!("deskgate-{instance}-pool-{template}-")
 }
 
-/// The network of an installation's desktops with this policy.
+/// The network that all desktops with this policy share, where none has its own.
 #[must_use]
-pub fn network(instance: &str, policy: NetworkPolicy) -> Network {
-    match policy {
-        NetworkPolicy::Internet => Network {
-            name: format!("deskgate-{instance}"),
-            internal: false,
-        },
-        NetworkPolicy::None => Network {
-            name: format!("deskgate-{instance}-closed"),
-            internal: true,
+pub fn shared_network(instance: &str, policy: NetworkPolicy) -> Network {
+    let internal = policy == NetworkPolicy::None;
+    let ending = if internal { "-closed" } else { "" };
+    Network {
+        name: format!("deskgate-{instance}{ending}"),
+        internal,
+        own: None,
+    }
+}
+
+/// The network of a desktop.
+#[must_use]
+pub fn network(place: Place<'_>, policy: NetworkPolicy, desktop: DesktopId) -> Network {
+    match place.subnets {
+        None => shared_network(place.instance, policy),
+        Some(pool) => Network {
+            name: container_name(place.instance, desktop),
+            internal: policy == NetworkPolicy::None,
+            own: Some(Own { desktop, pool }),
         },
     }
 }
@@ -171,7 +193,7 @@ impl ContainerSpec {
             env: environment(template, desktop.id, password),
             port: desktop.container_port,
             host_port: desktop.host_port.filter(|_| reach == Reach::Port),
-            network: network(instance, template.network),
+            network: network(place, template.network, desktop.id),
             shm_size: saturating(template.shm_size),
             memory: saturating(template.memory),
             nano_cpus: i64::from(template.cpu_millis) * 1_000_000,
@@ -242,6 +264,8 @@ pub struct Place<'a> {
     pub instance: &'a str,
     /// How the gateway reaches desktops.
     pub reach: Reach,
+    /// Where each desktop gets a network of its own from; without it they share one.
+    pub subnets: Option<SubnetPool>,
 }
 
 fn saturating(bytes: u64) -> i64 {
@@ -284,6 +308,7 @@ mod tests {
         let place = Place {
             instance: "school",
             reach,
+            subnets: None,
         };
         let owner = Belongings {
             groups: vec!["8a".into()],

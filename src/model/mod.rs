@@ -11,6 +11,7 @@ pub mod preset;
 pub mod rate;
 pub mod reason;
 pub mod scope;
+pub mod subnet;
 pub mod template;
 pub mod time;
 pub mod user;

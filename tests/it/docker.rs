@@ -1,23 +1,26 @@
 //! The real Docker engine, with the demo desktop's image. Run by `scripts/test`, which has both.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deskgate::app::Core;
 use deskgate::clock::{Clock, SystemClock};
-use deskgate::config::Config;
 use deskgate::config::raw::Raw;
+use deskgate::config::{Config, Reach};
 use deskgate::demo;
 use deskgate::desktop::Found;
 use deskgate::desktop::readiness;
 use deskgate::desktop::upstream::Dialer;
 use deskgate::engine::docker::DockerEngine;
+use deskgate::engine::spec::{self, Place};
 use deskgate::engine::{ContainerState, Engine, EngineError};
 use deskgate::model::audit::Actor;
 use deskgate::model::desktop::State;
-use deskgate::model::id::RequestId;
+use deskgate::model::id::{DesktopId, RequestId};
 use deskgate::model::reason::Reason;
+use deskgate::model::template::NetworkPolicy;
 use deskgate::model::user::{Identity, Role, User};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,7 +117,7 @@ fn tester() -> Actor {
 }
 
 fn docker(arguments: &[&str]) -> String {
-    let output = std::process::Command::new("docker")
+    let output = Command::new("docker")
         .args(arguments)
         .output()
         .expect("the docker client");
@@ -235,6 +238,13 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
     }
     let ports = docker(&["port", &rows[0].container_name]);
     assert_eq!(ports.trim(), "", "nothing is published");
+    let own = real.engine.networks(&real.instance).await.unwrap();
+    let mut owners: Vec<_> = own.iter().map(|network| network.desktop).collect();
+    owners.sort_unstable();
+    let mut ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    ids.sort_unstable();
+    assert_eq!(owners, ids, "each has its own network");
+    assert!(own.iter().all(|network| network.made_at.is_some()));
     let other = real
         .engine
         .inspect(&rows[1].container_name)
@@ -242,9 +252,144 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
         .unwrap()
         .unwrap();
     let target = format!("/dev/tcp/{}/6901", other.address.unwrap());
+    assert!(
+        !reaches(&rows[0].container_name, &target),
+        "one desktop does not reach another"
+    );
+    for row in &rows {
+        let by = tester();
+        let removed = desktops.remove(row.id, &by, Reason::Asked).await;
+        removed.unwrap();
+    }
+    let own = real.engine.networks(&real.instance).await.unwrap();
+    assert!(own.is_empty(), "networks go with their desktops: {own:?}");
+    real.clean().await;
+}
+
+/// Whether a container can connect to `target`, written as bash does.
+fn reaches(container: &str, target: &str) -> bool {
     let knock = format!("timeout 2 bash -c 'exec 3<>{target}' && echo reached || echo refused");
-    let said = docker(&["exec", &rows[0].container_name, "bash", "-c", &knock]);
-    assert_eq!(said.trim(), "refused", "one desktop does not reach another");
+    let said = docker(&["exec", container, "bash", "-c", &knock]);
+    match said.trim() {
+        "reached" => true,
+        "refused" => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_networks_are_made_from_the_range_until_it_is_used_up() {
+    let real = Real::new("18190-18199").await;
+    let pool = "10.213.254.0/24".parse().unwrap();
+    let place = Place {
+        instance: &real.instance,
+        reach: Reach::Network,
+        subnets: Some(pool),
+    };
+    let make = async |desktop| {
+        let network = spec::network(place, NetworkPolicy::None, desktop);
+        let made = real.engine.prepare(&network, &real.instance).await;
+        // A repeat does no harm.
+        if made.is_ok() {
+            real.engine.prepare(&network, &real.instance).await.unwrap();
+        }
+        made.map(|()| network.name)
+    };
+    let (one, two) = tokio::join!(make(DesktopId::random()), make(DesktopId::random()));
+    let mut names = vec![one.unwrap(), two.unwrap()];
+    let full = loop {
+        match make(DesktopId::random()).await {
+            Ok(name) => names.push(name),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, EngineError::NoSubnet), "{full:?}");
+    assert_eq!(names.len(), 32);
+    let subnets = docker(&[
+        "network",
+        "inspect",
+        "--format",
+        "{{range .IPAM.Config}}{{.Subnet}}{{end}} {{.Internal}}",
+        &names[0],
+        &names[31],
+    ]);
+    let lines: Vec<&str> = subnets.lines().collect();
+    assert!(
+        lines.iter().all(|line| line.ends_with("/29 true")),
+        "{lines:?}"
+    );
+    assert_ne!(lines[0], lines[1]);
+    for name in &names {
+        real.engine.remove_network(name).await.unwrap();
+    }
+    real.engine.remove_network(&names[0]).await.unwrap();
+    real.clean().await;
+}
+
+/// Takes the rules of `scripts/firewall` away again, also when the test fails.
+struct Firewall;
+
+impl Firewall {
+    /// `None` where rules cannot be set, or are there already and not ours to change.
+    fn up() -> Option<Self> {
+        let have = |arguments: &[&str]| {
+            let run = Command::new("iptables").arg("-w").args(arguments).output();
+            run.is_ok_and(|output| output.status.success())
+        };
+        if !have(&["-S", "INPUT"]) || have(&["-S", "DESKGATE-HOST"]) {
+            println!("skipped: no rights to set firewall rules, or there are some already");
+            return None;
+        }
+        Self::run(&[]);
+        Some(Self)
+    }
+
+    fn run(arguments: &[&str]) {
+        let run = Command::new("scripts/firewall").args(arguments).output();
+        let output = run.expect("the script");
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+impl Drop for Firewall {
+    fn drop(&mut self) {
+        Self::run(&["--remove"]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_desktops_reach_nothing_around_them_behind_the_firewall() {
+    let real = Real::new("18200-18209").await;
+    let desktops = &real.core.desktops;
+    let start = async |name: &str| {
+        let user = real.user(name).await;
+        let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
+        let desktop = desktops.wait_launched(desktop.id, PATIENCE).await;
+        let desktop = desktop.unwrap().unwrap();
+        assert_eq!(desktop.status, State::Running);
+        desktop.container_name
+    };
+    let first = start("first").await;
+    let service = TcpListener::bind("0.0.0.0:0").unwrap();
+    let format = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}";
+    let host = docker(&["inspect", "--format", format, &first]);
+    let port = service.local_addr().unwrap().port();
+    let target = format!("/dev/tcp/{}/{port}", host.trim());
+    assert!(
+        reaches(&first, &target),
+        "without rules the host is reached"
+    );
+    if let Some(firewall) = Firewall::up() {
+        assert!(!reaches(&first, &target));
+        // Setting them again changes nothing, and desktops still come up and answer.
+        Firewall::run(&[]);
+        let second = start("second").await;
+        assert!(!reaches(&second, &target));
+        drop(firewall);
+        assert!(reaches(&first, &target), "all rules are gone");
+    }
     real.clean().await;
 }
 
@@ -273,17 +418,13 @@ async fn docker_says_when_a_port_or_a_name_is_taken() {
     );
     drop(taken);
     let template = &real.config.desktops.templates[0];
-    let place = deskgate::engine::spec::Place {
+    let place = Place {
         instance: &real.instance,
         reach: real.config.desktops.reach,
+        subnets: real.config.desktops.subnets,
     };
-    let spec = deskgate::engine::spec::ContainerSpec::new(
-        template,
-        &desktop,
-        "x",
-        place,
-        &deskgate::engine::spec::Belongings::default(),
-    );
+    let spec =
+        spec::ContainerSpec::new(template, &desktop, "x", place, &spec::Belongings::default());
     assert!(matches!(
         real.engine.create(&spec).await,
         Err(EngineError::NameTaken)

@@ -23,6 +23,7 @@ mod homes;
 mod hours;
 mod idle;
 mod ids;
+mod isolation;
 mod life;
 mod login;
 mod lookup;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::super::mistake::Mistake;
 use super::super::{DesktopConfig, EngineConfig, Reach, Secret, parse};
 use super::Reader;
+use crate::model::subnet::SubnetPool;
 use crate::model::template::Template;
 
 /// What is left free on a machine that runs desktops, bytes, unless something else is said.
@@ -56,6 +57,7 @@ impl Reader {
             password: self.password(),
             ports: self.ports(),
             reach: reach.unwrap_or(Reach::Port),
+            subnets: self.subnets(),
             max_total: self.count("MAX_DESKTOPS"),
             max_per_user: self.count("MAX_DESKTOPS_PER_USER"),
             start_rate: self.rate("START_RATE"),
@@ -123,6 +125,22 @@ impl Reader {
                 });
             }
         }
+    }
+
+    fn subnets(&mut self) -> Option<SubnetPool> {
+        let most = self.text("MAX_DESKTOPS").and_then(|text| text.parse().ok());
+        let most: u32 = most.unwrap_or_default();
+        let expected = format!(
+            "off, or an IPv4 network from /8 to /24 such as 10.213.0.0/16, with room for MAX_DESKTOPS ({most}) times /29"
+        );
+        let said = self.parsed("DESKTOP_SUBNETS", &expected, |text| match text {
+            "off" => Some(None),
+            text => {
+                let pool: SubnetPool = text.parse().ok()?;
+                (pool.count() >= most).then_some(Some(pool))
+            }
+        });
+        said.flatten()
     }
 
     fn ports(&mut self) -> RangeInclusive<u16> {

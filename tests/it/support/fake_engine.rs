@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE, Network};
-use deskgate::engine::{Container, ContainerState, Engine, EngineError, Event, Image, Percent};
+use deskgate::engine::{
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent,
+};
 use deskgate::model::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -37,6 +39,8 @@ pub struct FakeEngine {
     pub said: Mutex<Vec<String>>,
     /// Home volumes and their labels.
     pub volumes: Mutex<HashMap<String, HashMap<String, String>>>,
+    /// Networks of one desktop each.
+    pub networks: Mutex<Vec<OwnNetwork>>,
     /// Images that were pulled.
     pulled: Mutex<Vec<String>>,
     /// Lets a pull of an image called `good/...` go on from its 40 %.
@@ -77,6 +81,7 @@ impl Default for FakeEngine {
             fakes: Mutex::default(),
             said: Mutex::default(),
             volumes: Mutex::default(),
+            networks: Mutex::default(),
             pulled: Mutex::default(),
             pull_on: Notify::new(),
             down: AtomicBool::default(),
@@ -255,8 +260,29 @@ impl Engine for FakeEngine {
         self.check()
     }
 
-    async fn prepare(&self, _: &Network, _: &str) -> Result<(), EngineError> {
-        self.check()
+    async fn prepare(&self, network: &Network, _: &str) -> Result<(), EngineError> {
+        self.check()?;
+        if let Some(own) = network.own {
+            let made = OwnNetwork {
+                name: network.name.clone(),
+                desktop: own.desktop,
+                made_at: None,
+            };
+            self.networks.lock().unwrap().push(made);
+        }
+        Ok(())
+    }
+
+    async fn networks(&self, _: &str) -> Result<Vec<OwnNetwork>, EngineError> {
+        self.check()?;
+        Ok(self.networks.lock().unwrap().clone())
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        let mut networks = self.networks.lock().unwrap();
+        networks.retain(|network| network.name != name);
+        Ok(())
     }
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
@@ -440,7 +466,11 @@ impl Engine for FakeEngine {
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
         self.check()?;
-        self.vanish(&self.name_of(container));
+        let name = self.name_of(container);
+        if let Some(spec) = self.spec_of(&name) {
+            self.remove_network(&spec.network.name).await?;
+        }
+        self.vanish(&name);
         Ok(())
     }
 
