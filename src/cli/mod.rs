@@ -4,6 +4,7 @@ mod cleanup;
 mod demo;
 mod health;
 mod migrate;
+mod papers;
 mod serve;
 mod token;
 mod user;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::raw::Raw;
 use crate::config::{ConfigError, LogConfig};
@@ -64,6 +66,13 @@ enum Command {
     },
     /// Ask the running gateway whether it is ready
     Health,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, for man -l
+    Man,
 }
 
 impl Cli {
@@ -89,6 +98,8 @@ impl Cli {
             Command::Token(command) => token::run(raw, command).await,
             Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,
+            Command::Completions { shell } => papers::completions(shell),
+            Command::Man => papers::man(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

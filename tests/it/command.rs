@@ -244,6 +244,27 @@ async fn health_introduces_itself_where_balancers_have_to() {
 }
 
 #[test]
+fn shells_and_man_know_the_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let commands = ["serve", "demo", "cleanup", "token", "user", "health"];
+    for arguments in [
+        &["completions", "bash"][..],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["man"],
+    ] {
+        let output = deskgate(directory.path(), arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        let text = text(&output.stdout).to_lowercase();
+        for command in commands {
+            assert!(text.contains(command), "{arguments:?}: {command}");
+        }
+    }
+    let unknown = deskgate(directory.path(), &["completions", "teapot"], &[]);
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
 fn the_demo_refuses_to_be_reached_by_others() {
     let directory = tempfile::tempdir().unwrap();
     let output = deskgate(directory.path(), &["demo", "--listen", "0.0.0.0:8443"], &[]);
