@@ -242,6 +242,10 @@ impl Engine for StubEngine {
         Ok(Some(0))
     }
 
+    async fn can_pull(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn networks(&self, _: &str) -> Result<Vec<OwnNetwork>, EngineError> {
         Ok(Vec::new())
     }

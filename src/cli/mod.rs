@@ -1,5 +1,6 @@
 //! The commands: one file each, and the arguments they share.
 
+mod check;
 mod cleanup;
 mod demo;
 mod health;
@@ -48,6 +49,12 @@ enum Command {
         #[arg(long, default_value = "data/demo", value_name = "DIR")]
         data: PathBuf,
     },
+    /// Look at everything that the gateway needs, and say what is wrong and what to do about it
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Bring the database up to date and say what was done
     Migrate,
     /// Remove what is past its time: sessions, desktops, containers that nobody owns
@@ -93,6 +100,7 @@ impl Cli {
         let done = match self.command {
             Command::Serve => serve::run(raw).await,
             Command::Demo { listen, data } => demo::run(raw, listen, data).await,
+            Command::Check { json } => check::run(raw, json).await,
             Command::Migrate => migrate::run(raw).await,
             Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,
             Command::Token(command) => token::run(raw, command).await,

@@ -181,6 +181,14 @@ pub struct EngineConfig {
     pub docker_host: String,
 }
 
+impl EngineConfig {
+    /// Whether it is on this machine: its socket is a file.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.docker_host.starts_with("unix://")
+    }
+}
+
 /// How the gateway reaches a desktop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {

@@ -36,6 +36,8 @@ use crate::model::time::Timestamp;
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a question about health may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a registry may take to say whether it has an image.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a pull may take.
 const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
@@ -250,6 +252,12 @@ impl Engine for DockerEngine {
             Ok(Err(error)) => Err(EngineError::Pull(error)),
             Err(_) => Err(EngineError::Timeout(PULL_TIMEOUT)),
         }
+    }
+
+    async fn can_pull(&self, image: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let asked = client.inspect_registry_image(image, None);
+        within(REGISTRY_TIMEOUT, asked).await.map(|_| ())
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {

@@ -84,6 +84,10 @@ impl Engine for Measured {
         self.count("pull", self.engine.pull(image, percent)).await
     }
 
+    async fn can_pull(&self, image: &str) -> Result<(), EngineError> {
+        self.count("can_pull", self.engine.can_pull(image)).await
+    }
+
     async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError> {
         let removed = self.engine.remove_volumes(labels);
         self.count("remove_volumes", removed).await

@@ -188,6 +188,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn images(&self) -> Result<Vec<Image>, EngineError>;
     /// Brings the image to this machine, and says how far it is.
     async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError>;
+    /// Whether the image could be pulled, as far as its registry says without pulling.
+    async fn can_pull(&self, image: &str) -> Result<(), EngineError>;
     /// Removes the volumes that carry all of these labels; returns how many there were. One in use is an error.
     async fn remove_volumes(&self, labels: &[(&str, String)]) -> Result<u64, EngineError>;
     /// Makes a container and returns its id.

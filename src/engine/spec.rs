@@ -62,6 +62,8 @@ pub struct ContainerSpec {
     pub home: Option<HomeVolume>,
     /// What it shares with other containers.
     pub mounts: Vec<Mount>,
+    /// What it runs, if not what its image says.
+    pub command: Option<Vec<String>>,
 }
 
 /// A network of one desktop alone, or one that desktops share without reaching each other.
@@ -216,6 +218,7 @@ impl ContainerSpec {
                 .iter()
                 .flat_map(|shared| shared.of(&belongings.groups))
                 .collect(),
+            command: None,
         }
     }
 }

@@ -39,6 +39,12 @@ impl SubnetPool {
         })
     }
 
+    /// The engine's side of the network of a desktop with this address.
+    #[must_use]
+    pub fn engine_side(self, desktop: Ipv4Addr) -> Ipv4Addr {
+        Ipv4Addr::from_bits(Subnet::of(desktop, SMALL).first + 1)
+    }
+
     /// The whole range.
     #[must_use]
     pub fn range(self) -> Subnet {
@@ -146,6 +152,8 @@ mod tests {
         assert!(subnets.iter().all(|one| pool.range().overlaps(*one)));
         assert_eq!(pool.range().to_string(), pool.to_string());
         assert_eq!(subnets[1].bridge(), "dg-0ad50008");
+        let side = pool.engine_side(Ipv4Addr::new(10, 213, 0, 10));
+        assert_eq!(side, Ipv4Addr::new(10, 213, 0, 9));
     }
 
     #[test]

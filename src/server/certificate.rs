@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
 
 use crate::config::TlsConfig;
 
@@ -87,6 +88,38 @@ impl Certificate {
         let (key, _) = &*self.current.read().unwrap_or_else(PoisonError::into_inner);
         let (_, leaf) = x509_parser::parse_x509_certificate(key.cert.first()?).ok()?;
         Some(leaf.validity().not_after.timestamp())
+    }
+
+    /// Whether it is for `host` (RFC 6125 section 6.4): by name, by a wildcard for its first part, or by address.
+    #[must_use]
+    pub fn names(&self, host: &str) -> bool {
+        let (key, _) = &*self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(leaf) = key.cert.first() else {
+            return false;
+        };
+        let Ok((_, leaf)) = x509_parser::parse_x509_certificate(leaf) else {
+            return false;
+        };
+        let Ok(Some(names)) = leaf.subject_alternative_name() else {
+            return false;
+        };
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        names.value.general_names.iter().any(|name| match name {
+            GeneralName::DNSName(name) => {
+                let wild = name.strip_prefix("*.");
+                name.eq_ignore_ascii_case(host)
+                    || wild.is_some_and(|wild| {
+                        parent.is_some_and(|parent| wild.eq_ignore_ascii_case(parent))
+                    })
+            }
+            GeneralName::IPAddress(bytes) => match address {
+                Some(IpAddr::V4(address)) => address.octets() == **bytes,
+                Some(IpAddr::V6(address)) => address.octets() == **bytes,
+                None => false,
+            },
+            _ => false,
+        })
     }
 
     /// Reads the files again if they have changed. Files that cannot be used leave the old pair.

@@ -20,7 +20,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -158,15 +158,31 @@ impl Database {
                 .map_err(StoreError::Migrate)?;
             drop(connection);
             MIGRATIONS.run(pool).await.map_err(StoreError::Migrate)?;
-            Ok(MIGRATIONS
+            Ok(missing(&before))
+        })
+    }
+
+    /// Names of the migrations that this program would apply. Applies none.
+    ///
+    /// # Errors
+    /// The database does not answer, or knows a migration that this program does not.
+    pub async fn pending(&self) -> Result<Vec<String>, StoreError> {
+        self.ping().await?;
+        on_pool!(self, |pool| {
+            let mut connection = pool.acquire().await?;
+            let table = &*MIGRATIONS.table_name;
+            // Without the table that says so, none was applied.
+            let applied = connection.list_applied_migrations(table).await;
+            let applied = applied.unwrap_or_default();
+            let newer = applied
                 .iter()
-                .filter(|known| {
-                    !before
-                        .iter()
-                        .any(|applied| applied.version == known.version)
-                })
-                .map(|known| format!("{:04} {}", known.version, known.description))
-                .collect())
+                .find(|applied| !MIGRATIONS.version_exists(applied.version));
+            match newer {
+                Some(newer) => Err(StoreError::Migrate(MigrateError::VersionMissing(
+                    newer.version,
+                ))),
+                None => Ok(missing(&applied)),
+            }
         })
     }
 
@@ -228,6 +244,15 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Number and name of each migration that is not among those applied.
+fn missing(applied: &[AppliedMigration]) -> Vec<String> {
+    MIGRATIONS
+        .iter()
+        .filter(|known| !applied.iter().any(|one| one.version == known.version))
+        .map(|known| format!("{:04} {}", known.version, known.description))
+        .collect()
 }
 
 /// Makes the file, if it is not there, so that nobody else on this machine can read it: it holds ID

@@ -327,6 +327,55 @@ async fn docker_networks_are_made_from_the_range_until_it_is_used_up() {
     real.clean().await;
 }
 
+#[tokio::test]
+#[ignore = "needs the Docker engine"]
+async fn docker_check_says_what_a_desktop_reaches_and_leaves_nothing_behind() {
+    let real = Real::new("18210-18219").await;
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_deskgate"))
+        .args(["check", "--json"])
+        .current_dir(data.path())
+        .env_clear()
+        .envs([
+            ("PUBLIC_URL", "https://desk.test"),
+            ("SECRET_KEY", "an-entirely-secret-key-for-tests"),
+            ("OAUTH_ISSUER", "https://id.test"),
+            ("OAUTH_CLIENT_ID", "test"),
+            ("KASM_IMAGE", demo::IMAGE),
+            ("INSTANCE", &real.instance),
+            ("PORT_RANGE", "18210-18219"),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let found = |check: &str, words: &str| {
+        let mut lines = json["checks"].as_array().unwrap().iter();
+        lines.any(|line| line["check"] == check && line.to_string().contains(words))
+    };
+    assert!(found("engine", "Docker answers"), "{said}");
+    assert!(found("image", "is here"), "{said}");
+    assert!(found("ports", "18210-18219"), "{said}");
+    assert!(found("subnets", ""), "{said}");
+    // Docker keeps desktops apart, and not from this machine, unless there are firewall rules.
+    assert!(!found("reach", "another desktop at"), "{said}");
+    let closed = Command::new("iptables")
+        .args(["-w", "-S", "DESKGATE-HOST"])
+        .output();
+    if !closed.is_ok_and(|output| output.status.success()) {
+        assert!(found("reach", "this machine's ssh"), "{said}");
+    }
+    let label = format!("label=deskgate.instance={}-check", real.instance);
+    for list in [
+        &["ps", "-aq", "--filter"][..],
+        &["network", "ls", "-q", "--filter"],
+    ] {
+        let left = docker(&[list, &[&label]].concat());
+        assert_eq!(left, "", "{list:?}");
+    }
+    real.clean().await;
+}
+
 /// Takes the rules of `scripts/firewall` away again, also when the test fails.
 struct Firewall;
 

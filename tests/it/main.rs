@@ -12,6 +12,7 @@ mod activation;
 mod admin;
 mod api;
 mod audit;
+mod check;
 mod command;
 mod conformance;
 mod conformance_cases;

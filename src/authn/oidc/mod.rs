@@ -175,6 +175,37 @@ impl Oidc {
             .unwrap_or_default()
     }
 
+    /// Asks the provider for what every login needs of it: its metadata and its keys.
+    ///
+    /// # Errors
+    /// It does not answer, or not what it should.
+    pub async fn look(&self) -> Result<(), LoginError> {
+        self.provider.present().await.map_err(provider_error)?;
+        self.provider.keys().await.map_err(provider_error)?;
+        Ok(())
+    }
+
+    /// Asks whether the provider knows this client and its secret, with a code that nobody was given: a provider that
+    /// lets the client in refuses the code (RFC 6749 section 5.2).
+    ///
+    /// # Errors
+    /// The provider does not let the client in, or does not answer.
+    pub async fn knows_client(&self) -> Result<(), LoginError> {
+        let metadata = self.provider.metadata().await.map_err(provider_error)?;
+        let (_, verifier) = PkceCodeChallenge::new_random_sha256();
+        let parameters = [
+            ("grant_type", "authorization_code"),
+            ("code", "none"),
+            ("redirect_uri", self.config.redirect_url.as_str()),
+            ("code_verifier", verifier.secret()),
+        ];
+        let tokens = endpoint::tokens(&self.http, &metadata, &self.config, &parameters).await;
+        match tokens {
+            Err(error) if !error.is_invalid_grant() => Err(endpoint_error(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins a login: where to send the browser, and what it must bring back.
     ///
     /// # Errors

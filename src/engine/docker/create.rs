@@ -108,6 +108,7 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.clone()),
         labels: Some(spec.labels.clone()),
         exposed_ports: Some(vec![port]),
+        entrypoint: spec.command.clone(),
         user: spec.sandbox.user.clone(),
         stop_signal: spec.stop_signal.clone(),
         host_config: Some(confined(host, &spec.sandbox)),

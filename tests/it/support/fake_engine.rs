@@ -273,6 +273,10 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn can_pull(&self, _: &str) -> Result<(), EngineError> {
+        self.check()
+    }
+
     async fn networks(&self, _: &str) -> Result<Vec<OwnNetwork>, EngineError> {
         self.check()?;
         Ok(self.networks.lock().unwrap().clone())

@@ -1,0 +1,47 @@
+//! `deskgate check`: looks at everything that a gateway needs and says what is wrong, and what to do about it. It changes
+//! nothing, but for containers and networks of its own that it removes again.
+
+mod host;
+mod reach;
+mod report;
+mod services;
+
+use crate::config::raw::Raw;
+use crate::config::{Config, ConfigError};
+use crate::engine::docker::DockerEngine;
+use report::Report;
+
+pub(super) async fn run(raw: Raw, as_json: bool) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    match Config::resolve(raw) {
+        Ok(config) => everything(&config, &mut report).await,
+        Err(ConfigError(mistakes)) => {
+            for mistake in mistakes {
+                report.fail(
+                    "configuration",
+                    mistake.to_string(),
+                    "set it in the environment or in deskgate.toml; .env.example lists all settings. Nothing else was checked",
+                );
+            }
+        }
+    }
+    report.finish(as_json)
+}
+
+async fn everything(config: &Config, report: &mut Report) {
+    report.ok("configuration", "complete");
+    let instance = services::database(config, report).await;
+    host::doors(&config.server, report);
+    host::certificate(&config.server, report);
+    services::provider(config, report).await;
+    let engine = DockerEngine::new(config.engine.clone());
+    if !services::engine(config, &engine, report).await {
+        return;
+    }
+    services::images(&config.desktops, &engine, report).await;
+    if config.engine.is_here() {
+        host::desktop_ports(&config.desktops, &engine, &instance, report).await;
+        host::subnets(&config.desktops, report);
+    }
+    reach::probe(config, &engine, &instance, report).await;
+}

@@ -1,0 +1,368 @@
+//! What a desktop reaches on the network, tried from containers that are made as desktops are, from the templates' own
+//! images. They carry a name of their own, so that no gateway takes them for its orphans.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use url::Url;
+
+use super::report::Report;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, DatabaseConfig, Reach};
+use crate::engine::docker::DockerEngine;
+use crate::engine::spec::{Belongings, ContainerSpec, Place, container_name, network};
+use crate::engine::{Engine, EngineError};
+use crate::model::desktop::{Desktop, State};
+use crate::model::id::{DesktopId, UserId};
+use crate::model::template::{Home, NetworkPolicy, Template};
+use crate::telemetry::ErrorChain;
+
+/// How long a container waits to be told what to try; then it ends by itself.
+const LIFE: &str = "300";
+/// How long one attempt may take, the engine's part included.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Attempts at the same time.
+const PARALLEL: usize = 8;
+/// The address at which clouds tell a machine its secrets.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// Tries to connect with whatever the image has, and says by its exit code what became of it.
+const KNOCK: &str = r#"
+export LC_ALL=C
+if command -v bash && command -v timeout; then
+    said=$(timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
+elif command -v python3; then
+    said=$(python3 -c "import socket; socket.create_connection(('$1', $2), 3)" 2>&1)
+elif command -v nc && nc -h 2>&1 | grep -q -e -z; then
+    said=$(nc -z -v -w 3 "$1" "$2" 2>&1)
+else
+    exit 13
+fi
+case "$? $said" in
+    "0 "*) exit 10 ;;
+    *efused*) exit 11 ;;
+    *) exit 12 ;;
+esac
+"#;
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knock {
+    /// Somebody answers there.
+    Open,
+    /// The machine answers that nobody does.
+    Refused,
+    /// Nothing comes back.
+    Silent,
+    /// The image has nothing to try with.
+    NoTool,
+}
+
+pub(super) async fn probe(
+    config: &Config,
+    engine: &DockerEngine,
+    instance: &str,
+    report: &mut Report,
+) {
+    let name = format!("{instance}-check");
+    for policy in [NetworkPolicy::Internet, NetworkPolicy::None] {
+        let mut templates = config.desktops.templates.iter();
+        let Some(template) = templates.find(|template| template.network == policy) else {
+            continue;
+        };
+        if !engine.has_image(&template.image).await.unwrap_or(false) {
+            report.warn(
+                "reach",
+                format!(
+                    "not tried for template {}: its image is not here",
+                    template.id
+                ),
+                "bring the image, then run this again",
+            );
+            continue;
+        }
+        let place = Place {
+            instance: &name,
+            reach: Reach::Network,
+            subnets: config.desktops.subnets,
+        };
+        // What an earlier run left that was killed.
+        let done = match remove_all(engine, place, policy).await {
+            Ok(()) => try_all(config, (engine, place), template, report).await,
+            Err(error) => Err(error),
+        };
+        let gone = remove_all(engine, place, policy).await;
+        if let Err(error) = done.and(gone) {
+            report.warn(
+                "reach",
+                format!("template {}: {}", template.id, ErrorChain(&error)),
+                "see that the engine can start a container of this image, with a network of its own",
+            );
+        }
+    }
+}
+
+async fn remove_all(
+    engine: &dyn Engine,
+    place: Place<'_>,
+    policy: NetworkPolicy,
+) -> Result<(), EngineError> {
+    for container in engine.list(place.instance).await? {
+        engine.remove(&container.id).await?;
+    }
+    for own in engine.networks(place.instance).await? {
+        engine.remove_network(&own.name).await?;
+    }
+    let shared = network(place, policy, DesktopId::NIL);
+    engine.remove_network(&shared.name).await
+}
+
+/// A container that waits; returns its name and address.
+async fn start(
+    engine: &dyn Engine,
+    place: Place<'_>,
+    template: &Template,
+) -> Result<(String, Option<IpAddr>), EngineError> {
+    let id = DesktopId::random();
+    let desktop = Desktop {
+        id,
+        user_id: UserId::NIL,
+        session_id: None,
+        container_id: None,
+        container_name: container_name(place.instance, id),
+        image_name: template.image.clone(),
+        template: template.id.clone(),
+        status: State::Queued,
+        status_reason: None,
+        host_port: None,
+        container_port: template.port,
+        created_at: SystemClock.timestamp(),
+        started_at: None,
+        stopped_at: None,
+        last_accessed: None,
+        last_input: None,
+        last_used: None,
+        extensions: 0,
+    };
+    let bare = Template {
+        home: Home::None,
+        mounts: Vec::new(),
+        ..template.clone()
+    };
+    let mut spec = ContainerSpec::new(&bare, &desktop, "", place, &Belongings::default());
+    let command = ["/bin/sh", "-c", "sleep \"$0\"", LIFE];
+    spec.command = Some(command.map(str::to_owned).into());
+    let network = network(place, template.network, id);
+    engine.prepare(&network, place.instance).await?;
+    engine.create(&spec).await?;
+    engine.start(&spec.name).await?;
+    let found = engine.inspect(&spec.name).await?;
+    Ok((spec.name, found.and_then(|found| found.address)))
+}
+
+/// Something that a desktop may reach, or not.
+struct Target {
+    what: String,
+    address: IpAddr,
+    port: u16,
+    /// A service that nobody but the gateway should reach.
+    private: bool,
+}
+
+async fn try_all(
+    config: &Config,
+    (engine, place): (&DockerEngine, Place<'_>),
+    template: &Template,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let (from, address) = start(engine, place, template).await?;
+    let (_, other) = start(engine, place, template).await?;
+    let mut targets = around(config, address).await;
+    let neighbour = other.map(|address| target("another desktop", (address, template.port), true));
+    targets.extend(neighbour);
+    let provider = outside(config).await;
+    let all = targets.iter().chain(&provider);
+    let knocks = all.map(|target| knock(engine, &from, target));
+    let knocks: Vec<_> = futures_util::stream::iter(knocks.collect::<Vec<_>>())
+        .buffered(PARALLEL)
+        .collect()
+        .await;
+    let knocks = knocks
+        .into_iter()
+        .collect::<Result<Vec<Knock>, EngineError>>()?;
+    if knocks.contains(&Knock::NoTool) {
+        report.warn(
+            "reach",
+            format!(
+                "not tried for template {}: its image has neither bash, python3 nor nc",
+                template.id
+            ),
+            "see SECURITY.md for what containers reach",
+        );
+        return Ok(());
+    }
+    tell(&targets, &knocks, (template, place), report);
+    if let Some(target) = &provider {
+        let knock = knocks[targets.len()];
+        tell_outside(target, knock, template, report);
+    }
+    Ok(())
+}
+
+async fn knock(engine: &dyn Engine, from: &str, target: &Target) -> Result<Knock, EngineError> {
+    let (address, port) = (target.address.to_string(), target.port.to_string());
+    let command = ["/bin/sh", "-c", KNOCK, "knock", &address, &port];
+    let command = command.map(str::to_owned);
+    Ok(match engine.exec(from, &command, LIMIT).await? {
+        Some(10) => Knock::Open,
+        Some(11) => Knock::Refused,
+        Some(12) => Knock::Silent,
+        _ => Knock::NoTool,
+    })
+}
+
+fn target(what: &str, (address, port): (IpAddr, u16), private: bool) -> Target {
+    Target {
+        what: what.into(),
+        address,
+        port,
+        private,
+    }
+}
+
+/// What is around a desktop: the engine's host by its addresses, its network, the database, the metadata address.
+async fn around(config: &Config, desktop: Option<IpAddr>) -> Vec<Target> {
+    let mut targets = vec![target("the metadata address", (METADATA.into(), 80), true)];
+    let mut hosts: Vec<IpAddr> = own_address().into_iter().collect();
+    if let (Some(pool), Some(IpAddr::V4(address))) = (config.desktops.subnets, desktop) {
+        hosts.push(pool.engine_side(address).into());
+    }
+    let server = &config.server;
+    for host in hosts {
+        targets.push(target("this machine's ssh", (host, 22), false));
+        let door = server.listen.port();
+        targets.push(target("the gateway's own door", (host, door), false));
+        if let Some(metrics) = server.metrics {
+            targets.push(target(
+                "the gateway's metrics",
+                (host, metrics.port()),
+                true,
+            ));
+        }
+        for port in [2375, 2376] {
+            targets.push(target("the engine's own port", (host, port), true));
+        }
+    }
+    targets.extend(database(&config.database).await);
+    let routes = procfs::net::route().unwrap_or_default();
+    let outward = routes.iter().find(|route| route.mask.is_unspecified());
+    if let Some(route) = outward.filter(|route| !route.gateway.is_unspecified()) {
+        targets.push(target(
+            "the network around this machine",
+            (route.gateway.into(), 80),
+            false,
+        ));
+    }
+    targets
+}
+
+/// The address with which this machine goes outside. Nothing is sent for it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Any address on the other side of the router will do; this one is for documentation (RFC 5737).
+    socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback()).then_some(address)
+}
+
+/// A database server, where one is used.
+async fn database(config: &DatabaseConfig) -> Option<Target> {
+    let DatabaseConfig::Postgres(url) = config else {
+        return None;
+    };
+    let url: Url = url.expose().parse().ok()?;
+    let port = url.port().unwrap_or(5432);
+    let address = resolve(url.host_str()?, port).await?;
+    let address = match address {
+        // From a desktop, its own loopback is another.
+        loopback if loopback.is_loopback() => own_address()?,
+        other => other,
+    };
+    Some(target("the database", (address, port), true))
+}
+
+/// Something on the internet, or at least outside: the provider.
+async fn outside(config: &Config) -> Option<Target> {
+    let url: Url = config.oidc.issuer.parse().ok()?;
+    let port = url.port_or_known_default()?;
+    let address = resolve(url.host_str()?, port).await?;
+    let what = format!("the provider {}", url.host_str()?);
+    (!address.is_loopback()).then(|| target(&what, (address, port), false))
+}
+
+async fn resolve(host: &str, port: u16) -> Option<IpAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((host, port))).await;
+    let mut found = found.ok()?.ok()?;
+    found.find(SocketAddr::is_ipv4).map(|address| address.ip())
+}
+
+fn tell(
+    targets: &[Target],
+    knocks: &[Knock],
+    (template, place): (&Template, Place<'_>),
+    report: &mut Report,
+) {
+    let remedy = if place.subnets.is_some() {
+        "run scripts/firewall as root on the engine's host (SECURITY.md, the network of a desktop)"
+    } else {
+        "set DESKTOP_SUBNETS, then run scripts/firewall as root on the engine's host (SECURITY.md)"
+    };
+    let mut fine = true;
+    for (target, knock) in targets.iter().zip(knocks) {
+        let (what, how) = match knock {
+            Knock::Open => (&target.what, "and somebody answers"),
+            Knock::Refused => (&target.what, "where nobody listens now"),
+            Knock::Silent | Knock::NoTool => continue,
+        };
+        fine = false;
+        let found = format!(
+            "a desktop of template {} reaches {what} at {}:{}, {how}",
+            template.id, target.address, target.port
+        );
+        if target.private && (*knock == Knock::Open || target.what == "another desktop") {
+            report.fail("reach", found, remedy);
+        } else {
+            report.warn("reach", found, remedy);
+        }
+    }
+    if fine {
+        report.ok(
+            "reach",
+            format!(
+                "a desktop of template {} reaches no other desktop, not this machine, its network, the database or the metadata address",
+                template.id
+            ),
+        );
+    }
+}
+
+fn tell_outside(target: &Target, knock: Knock, template: &Template, report: &mut Report) {
+    let (id, what) = (&template.id, &target.what);
+    let reached = matches!(knock, Knock::Open | Knock::Refused);
+    match (template.network, reached) {
+        (NetworkPolicy::Internet, true) => report.ok("reach", format!("a desktop of template {id} reaches {what}")),
+        (NetworkPolicy::Internet, false) => report.warn(
+            "reach",
+            format!("a desktop of template {id} does not reach {what}, though network is \"internet\""),
+            "if desktops need it: scripts/firewall --allow ADDRESS for one in your own network, otherwise see the host's forwarding and firewall",
+        ),
+        (NetworkPolicy::None, false) => report.ok("reach", format!("a desktop of template {id} reaches nothing outside")),
+        (NetworkPolicy::None, true) => report.fail(
+            "reach",
+            format!("a desktop of template {id} reaches {what}, though network is \"none\""),
+            "see how the engine keeps internal networks apart: its iptables setting must be on",
+        ),
+    }
+}

@@ -1,0 +1,237 @@
+//! What a gateway talks to: database, OpenID provider, container engine.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::header::DATE;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::report::Report;
+use crate::authn::http_client::HttpClient;
+use crate::authn::oidc::Oidc;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, DatabaseConfig, DesktopConfig};
+use crate::engine::{Engine, EngineError};
+use crate::model::template::Pull;
+use crate::model::time::Timestamp;
+use crate::store::{Database, StoreError};
+use crate::telemetry::ErrorChain;
+
+/// How far clocks may differ before tokens that are good now begin to look too new or too old.
+const SKEW: Duration = Duration::from_secs(30);
+/// How far they may differ before logins fail.
+const TOO_MUCH_SKEW: Duration = Duration::from_secs(300);
+
+/// Looks at the database without changing it; returns the name of the installation as far as it is known.
+pub(super) async fn database(config: &Config, report: &mut Report) -> String {
+    let said = config.desktops.instance.clone();
+    let fresh = || said.clone().unwrap_or_else(|| "new".into());
+    if let DatabaseConfig::Sqlite(Some(path)) = &config.database
+        && !path.exists()
+    {
+        match writable(path) {
+            Ok(()) => report.ok("database", format!("{} will be made at the first start", path.display())),
+            Err(error) => report.fail(
+                "database",
+                format!("{} cannot be made: {error}", path.display()),
+                "make its directory and give it to the user that the gateway runs as, or set DATABASE_URL",
+            ),
+        }
+        return fresh();
+    }
+    match look(&config.database).await {
+        Ok((kind, pending, instance)) => {
+            if pending.is_empty() {
+                report.ok("database", format!("{kind}, its schema is up to date"));
+            } else {
+                let found = format!("{kind}, to be brought up to date: {}", pending.join(", "));
+                report.warn(
+                    "database",
+                    found,
+                    "the next start does it, or deskgate migrate; make a backup before",
+                );
+            }
+            said.or(instance).unwrap_or_else(|| "new".into())
+        }
+        Err(error) => {
+            report.fail(
+                "database",
+                ErrorChain(&error).to_string(),
+                "DATABASE_URL is sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE; see that the server runs, lets this user in, and was not used by a newer Deskgate",
+            );
+            fresh()
+        }
+    }
+}
+
+async fn look(
+    config: &DatabaseConfig,
+) -> Result<(&'static str, Vec<String>, Option<String>), StoreError> {
+    let database = Database::connect(config).await?;
+    let pending = database.pending().await?;
+    // Asking for the name writes it where there is none, for which the table has to be there.
+    let instance = if pending.is_empty() {
+        Some(database.instance().await?)
+    } else {
+        None
+    };
+    let kind = database.kind();
+    database.close().await;
+    Ok((kind, pending, instance))
+}
+
+/// Whether a file can be made where `path` says, with its directories.
+fn writable(path: &Path) -> std::io::Result<()> {
+    let parents = path.ancestors().skip(1);
+    let there = parents
+        .map(|parent| {
+            if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            }
+        })
+        .find(|parent| parent.exists())
+        .unwrap_or(Path::new("."));
+    let probe = there.join(format!(".deskgate-check-{}", std::process::id()));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe)?;
+    std::fs::remove_file(probe)
+}
+
+pub(super) async fn provider(config: &Config, report: &mut Report) {
+    let issuer = &config.oidc.issuer;
+    let clock = Arc::new(SystemClock);
+    let oidc = match Oidc::new(config.oidc.clone(), clock) {
+        Ok(oidc) => oidc,
+        Err(error) => {
+            let remedy =
+                "OAUTH_CA_FILE is a PEM file with the root that signed the provider's certificate";
+            return report.fail("provider", ErrorChain(&error).to_string(), remedy);
+        }
+    };
+    if let Err(error) = oidc.look().await {
+        return report.fail(
+            "provider",
+            format!("{issuer}: {}", ErrorChain(&error)),
+            "OAUTH_ISSUER is the address below which /.well-known/openid-configuration is, reached from here; a private root belongs into OAUTH_CA_FILE",
+        );
+    }
+    report.ok(
+        "provider",
+        format!("{issuer} can be discovered and has keys"),
+    );
+    match oidc.knows_client().await {
+        Ok(()) => report.ok("client", format!("{issuer} knows {:?} with this secret", config.oidc.client_id)),
+        Err(error) => report.fail(
+            "client",
+            format!("{issuer} refuses {:?}: {}", config.oidc.client_id, ErrorChain(&error)),
+            format!(
+                "compare OAUTH_CLIENT_ID and OAUTH_CLIENT_SECRET with the provider, where {} must be a redirect address",
+                config.oidc.redirect_url
+            ),
+        ),
+    }
+    clocks(config, report).await;
+}
+
+/// Compares our clock with the provider's, which puts times into tokens.
+async fn clocks(config: &Config, report: &mut Report) {
+    let before = SystemClock.timestamp();
+    let Some(theirs) = time_at(config).await else {
+        return report.warn(
+            "clock",
+            "the provider does not say what time it is",
+            "see that this machine follows a time server",
+        );
+    };
+    // The header has whole seconds, and the question took a moment.
+    let skew = theirs
+        .since(before)
+        .max(SystemClock.timestamp().since(theirs));
+    let seconds = skew.as_secs();
+    let remedy = "let both machines follow a time server (timedatectl set-ntp true)";
+    let found = format!("this machine and the provider differ by {seconds} s");
+    if skew > TOO_MUCH_SKEW {
+        report.fail("clock", found, remedy);
+    } else if skew > SKEW {
+        report.warn("clock", found, remedy);
+    } else {
+        report.ok("clock", found);
+    }
+}
+
+async fn time_at(config: &Config) -> Option<Timestamp> {
+    let http = HttpClient::new(config.oidc.ca_file.as_deref()).ok()?;
+    let issuer = config.oidc.issuer.trim_end_matches('/');
+    let address = format!("{issuer}/.well-known/openid-configuration");
+    let question = Request::get(address).body(Full::<Bytes>::default()).ok()?;
+    let answer = http.send(question).await.ok()?;
+    let date = answer.headers().get(DATE)?.to_str().ok()?;
+    Some(OffsetDateTime::parse(date, &Rfc2822).ok()?.into())
+}
+
+/// Whether the engine answers.
+pub(super) async fn engine(config: &Config, engine: &dyn Engine, report: &mut Report) -> bool {
+    let host = &config.engine.docker_host;
+    match engine.ping().await {
+        Ok(()) => {
+            report.ok("engine", format!("Docker answers at {host}"));
+            true
+        }
+        Err(error) => {
+            report.fail(
+                "engine",
+                format!("{host}: {}", ErrorChain(&error)),
+                "see that Docker runs there (docker info), that DOCKER_HOST names it, and that this user may use it (group docker). Images, ports and networks were not checked",
+            );
+            false
+        }
+    }
+}
+
+pub(super) async fn images(config: &DesktopConfig, engine: &dyn Engine, report: &mut Report) {
+    for template in &config.templates {
+        let (id, image) = (&template.id, &template.image);
+        let found = match engine.has_image(image).await {
+            Ok(true) => {
+                report.ok("image", format!("{image} of template {id} is here"));
+                continue;
+            }
+            Ok(false) if template.pull == Pull::Never => {
+                let found = format!("{image} of template {id} is not here, and pull is \"never\"");
+                report.fail("image", found, format!("docker pull {image}, or build it"));
+                continue;
+            }
+            Ok(false) => engine.can_pull(image).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(()) => report.warn(
+                "image",
+                format!("{image} of template {id} will be pulled at its first start, which takes minutes"),
+                format!("docker pull {image}"),
+            ),
+            Err(error) => report.fail(
+                "image",
+                format!("{image} of template {id} is neither here nor to be pulled: {}", ErrorChain(&refused(error))),
+                "correct KASM_IMAGE or the template's image, docker login to a private registry, or bring it with docker load",
+            ),
+        }
+    }
+}
+
+/// A registry that refuses is the same to us as one that is not there.
+fn refused(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Refused(error) => EngineError::Pull(error),
+        other => other,
+    }
+}

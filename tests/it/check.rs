@@ -1,0 +1,214 @@
+//! `deskgate check` from outside: what is wrong is found by its line, and nothing secret is in any of them.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::gateway::TestGateway;
+
+const SECRET: &str = "an-entirely-secret-key-for-tests";
+
+/// An installation that could start, apart from its engine.
+struct Site {
+    directory: tempfile::TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+struct Checked {
+    code: Option<i32>,
+    json: Value,
+    all: String,
+}
+
+impl Site {
+    fn new(issuer: &str) -> Self {
+        let free = || {
+            let door = TcpListener::bind("127.0.0.1:0").unwrap();
+            door.local_addr().unwrap().to_string()
+        };
+        let environment = [
+            ("PUBLIC_URL", "https://desk.test".to_owned()),
+            ("LISTEN", free()),
+            ("METRICS_LISTEN", free()),
+            ("SECRET_KEY", SECRET.to_owned()),
+            ("OAUTH_ISSUER", issuer.to_owned()),
+            ("OAUTH_CLIENT_ID", "test".to_owned()),
+            ("OAUTH_CLIENT_SECRET", "test-secret".to_owned()),
+            ("DOCKER_HOST", "unix:///nowhere/docker.sock".to_owned()),
+        ];
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            environment: environment.into(),
+        }
+    }
+
+    async fn check(&self, changes: &[(&'static str, &str)]) -> Checked {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deskgate"));
+        command
+            .args(["check", "--json"])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .envs(changes.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output.await.unwrap().expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        Checked {
+            code: output.status.code(),
+            json: serde_json::from_str(&said).expect("JSON"),
+            all: said + &String::from_utf8_lossy(&output.stderr),
+        }
+    }
+}
+
+impl Checked {
+    fn lines(&self, check: &str) -> Vec<&Value> {
+        let lines = self.json["checks"].as_array().expect("lines").iter();
+        lines.filter(|line| line["check"] == check).collect()
+    }
+
+    #[track_caller]
+    fn assert(&self, check: &str, outcome: &str, words: &str) {
+        let lines = self.lines(check);
+        let fits = |line: &&&Value| line["outcome"] == outcome && line.to_string().contains(words);
+        let line = lines.iter().find(fits);
+        let line = line.unwrap_or_else(|| panic!("no {check} {outcome} {words:?} in {lines:?}"));
+        assert_eq!(line["remedy"].is_string(), outcome != "ok", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_right_is_said_and_only_the_engine_is_missing() {
+    let gateway = TestGateway::start().await;
+    let site = Site::new(&gateway.config.oidc.issuer);
+    let checked = site.check(&[]).await;
+    assert_eq!(checked.code, Some(1), "{}", checked.all);
+    assert_eq!(checked.json["outcome"], "fail");
+    checked.assert("configuration", "ok", "");
+    checked.assert("database", "ok", "will be made");
+    checked.assert("listen", "ok", "LISTEN");
+    checked.assert("certificate", "warn", "self-signed");
+    checked.assert("provider", "ok", "keys");
+    checked.assert("client", "ok", "test");
+    checked.assert("clock", "ok", "differ by");
+    checked.assert("engine", "fail", "/nowhere/docker.sock");
+    let made = std::fs::read_dir(site.directory.path()).unwrap().count();
+    assert_eq!(made, 0, "a check leaves nothing behind");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn each_wrong_setting_has_its_line() {
+    let gateway = TestGateway::start().await;
+    let site = Site::new(&gateway.config.oidc.issuer);
+    let file = site.directory.path().join("garbage.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    let garbage = file.to_str().unwrap();
+    for (key, value, check, outcome, words) in [
+        (
+            "PORT_RANGE",
+            "8000-7000",
+            "configuration",
+            "fail",
+            "PORT_RANGE",
+        ),
+        (
+            "DESKTOP_SUBNETS",
+            "10.0.0.0/30",
+            "configuration",
+            "fail",
+            "MAX_DESKTOPS",
+        ),
+        (
+            "SECRET_KEY",
+            "short-secret",
+            "configuration",
+            "fail",
+            "SECRET_KEY",
+        ),
+        ("LISTEN", "198.51.100.1:8443", "listen", "fail", "LISTEN"),
+        ("TLS_CERT", garbage, "certificate", "fail", "garbage.pem"),
+        ("TLS", "off", "certificate", "ok", "TLS=off"),
+        (
+            "DATABASE_URL",
+            "sqlite:///proc/none/d.db",
+            "database",
+            "fail",
+            "/proc/none",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://me:test-secret@127.0.0.1:9/d",
+            "database",
+            "fail",
+            "DATABASE_URL",
+        ),
+        (
+            "OAUTH_ISSUER",
+            "http://127.0.0.1:9",
+            "provider",
+            "fail",
+            "http://127.0.0.1:9",
+        ),
+        ("OAUTH_CA_FILE", garbage, "provider", "ok", ""),
+        (
+            "OAUTH_CA_FILE",
+            "/nowhere.pem",
+            "provider",
+            "fail",
+            "OAUTH_CA_FILE",
+        ),
+        ("OAUTH_CLIENT_ID", "somebody", "client", "fail", "somebody"),
+        (
+            "OAUTH_CLIENT_SECRET",
+            "a-wrong-secret",
+            "client",
+            "fail",
+            "OAUTH_CLIENT_SECRET",
+        ),
+    ] {
+        let checked = site.check(&[(key, value)]).await;
+        checked.assert(check, outcome, words);
+        for secret in ["test-secret", "a-wrong-secret", "short-secret", SECRET] {
+            assert!(!checked.all.contains(secret), "{key}: {}", checked.all);
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_door_and_a_database_in_use_are_looked_at_as_they_are() {
+    let gateway = TestGateway::start().await;
+    let site = Site::new(&gateway.config.oidc.issuer);
+    let door = gateway.addr.to_string();
+    let database = format!("sqlite://{}/deskgate.db", gateway.data().display());
+    let checked = site
+        .check(&[("LISTEN", &door), ("DATABASE_URL", &database)])
+        .await;
+    checked.assert("listen", "warn", &door);
+    checked.assert("database", "ok", "up to date");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn people_read_lines_with_what_to_do() {
+    let site = Site::new("http://127.0.0.1:9");
+    let output = Command::new(env!("CARGO_BIN_EXE_deskgate"))
+        .arg("check")
+        .current_dir(site.directory.path())
+        .env_clear()
+        .envs(site.environment.iter().cloned())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("ok   configuration  complete\n"), "{said}");
+    assert!(said.contains("\nFAIL engine"), "{said}");
+    assert!(
+        said.contains("\n                    -> see that Docker runs"),
+        "{said}"
+    );
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(failed.contains("2 checks failed"), "{failed}");
+    assert_eq!(output.status.code(), Some(1));
+}
