@@ -15,7 +15,7 @@ use crate::authn::{Authenticated, AuthnError};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
-use crate::model::template::{Template, fill};
+use crate::model::template::{Home as TemplateHome, Template, fill};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::portal::{
@@ -330,6 +330,7 @@ fn card(template: &Template, desktop: Option<CardDesktop>, lang: Lang) -> Card {
             .pick(&template.description.de, &template.description.en)
             .to_owned(),
         icon: template.icon.clone(),
+        has_home: template.home == TemplateHome::Volume,
         desktop,
     }
 }

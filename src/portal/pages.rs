@@ -46,6 +46,8 @@ pub struct Card {
     pub description: String,
     /// A local path, a `data:image/` address, or `desktop`, `browser`, `code`, `office`, `terminal`.
     pub icon: String,
+    /// Whether files outlive its desktops, so that one can wish for a fresh start.
+    pub has_home: bool,
     /// The person's desktop of this template.
     pub desktop: Option<CardDesktop>,
 }
@@ -183,6 +185,10 @@ impl Card {
 
     fn can_stop(&self) -> bool {
         self.can_open() || self.is_stopping()
+    }
+
+    fn can_be_fresh(&self) -> bool {
+        self.has_home && self.desktop.is_some()
     }
 
     fn is_stopping(&self) -> bool {

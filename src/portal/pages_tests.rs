@@ -9,6 +9,7 @@ fn card(status: &str) -> Card {
         title: "Ubuntu <b>".into(),
         description: "For \"class\"".into(),
         icon: String::new(),
+        has_home: true,
         desktop: (!status.is_empty()).then(|| CardDesktop {
             id: "d-1".into(),
             status: status.into(),
@@ -89,6 +90,22 @@ fn buttons_follow_the_state() {
             assert_eq!(!tag.contains(" hidden"), visible, "{status:?}: {tag}");
         }
     }
+}
+
+#[test]
+fn only_what_has_files_can_start_afresh() {
+    assert!(!tag(&home_page("running"), "fresh").contains(" hidden"));
+    assert!(tag(&home_page(""), "fresh").contains(" hidden"));
+    let bare = Card {
+        has_home: false,
+        ..card("running")
+    };
+    let html = home(&Home {
+        lang: Lang::En,
+        shell: shell(Lang::En, None),
+        cards: &[bare],
+    });
+    assert!(!html.contains("data-testid=\"fresh\""));
 }
 
 #[test]

@@ -14,6 +14,13 @@ const STARTABLE = new Set(['', 'stopped', 'error']);
 const OPENABLE = new Set(['queued', 'creating', 'starting', 'running', 'paused']);
 const UP = new Set(['running', 'paused']);
 
+// Where each button asks, what it says meanwhile, and what the answer stands for.
+const ACTIONS = {
+  stop: ['/api/container/stop', 'stopping', 'container'],
+  stay: ['/api/container/extend', 'staying', 'container'],
+  fresh: ['/api/container/reset', 'freshing', 'removed'],
+};
+
 const list = document.getElementById('cards');
 const cards = [...document.querySelectorAll('[data-template]')];
 const errorBox = document.getElementById('error');
@@ -112,6 +119,8 @@ function showButtons(card, desktop, status) {
   open.hidden = !OPENABLE.has(status);
   if (desktop) open.href = `/desktop/${encodeURIComponent(desktop.id)}/`;
   stop.hidden = open.hidden && status !== 'stopping';
+  const fresh = card.querySelector('[data-action="fresh"]');
+  if (fresh) fresh.hidden = !desktop;
   if (!stop.hasAttribute('aria-busy')) stop.disabled = status === 'stopping';
   // A keyboard user must not lose their place because the focused button went away.
   if (focused && !isShown(document.activeElement)) {
@@ -167,10 +176,12 @@ function troubled(failures) {
 }
 
 /** Asks before something is lost. */
-function confirmed(card) {
-  const heading = question.querySelector('h2');
-  heading.dataset.words ??= heading.textContent;
-  heading.textContent = fill(heading.dataset.words, { title: card.querySelector('h2').textContent });
+function confirmed(card, name) {
+  const words = (part) => question.getAttribute(`data-${part}-${name}`);
+  const title = card.querySelector('h2').textContent;
+  question.querySelector('h2').textContent = fill(words('title'), { title });
+  question.querySelector('p').textContent = words('text');
+  question.querySelector('[value="yes"]').textContent = words('yes');
   question.returnValue = 'no';
   question.showModal();
   return new Promise((resolve) => {
@@ -179,12 +190,13 @@ function confirmed(card) {
 }
 
 async function act(card, button, name) {
-  busy(button, text(name === 'stop' ? 'stopping' : 'staying'));
-  const path = name === 'stop' ? '/api/container/stop' : '/api/container/extend';
+  const [path, working, then] = ACTIONS[name];
+  const which = name === 'fresh' ? { template: card.dataset.template } : { id: card.dataset.desktop };
+  busy(button, text(working));
   try {
-    const { container } = await send('POST', path, { id: card.dataset.desktop }, text('reload'));
+    const { container } = await send('POST', path, which, text('reload'));
     idle(button);
-    if (container) heard({ type: 'container', container });
+    if (container) heard({ type: then, container });
   } catch (error) {
     idle(button);
     showError(text(`${name}-failed`), error);
@@ -198,7 +210,7 @@ list?.addEventListener('click', async (event) => {
   if (!button) return;
   const card = button.closest('[data-template]');
   const name = button.dataset.action;
-  if (name === 'stop' && !(await confirmed(card))) return;
+  if (name !== 'stay' && !(await confirmed(card, name))) return;
   epoch += 1;
   hideError();
   act(card, button, name);
