@@ -444,6 +444,8 @@ fn spawn_upkeep(
         let desktops = keeper.clone();
         async move { desktops.remove_due_homes().await }
     });
+    desktops.spawn_news();
+    desktops.spawn_leader();
     let flusher = authenticator.clone();
     tasks.every("session flush", activity::FLUSH_PERIOD, move || {
         let authenticator = flusher.clone();

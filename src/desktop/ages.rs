@@ -156,6 +156,7 @@ mod tests {
             last_input: None,
             last_used: used.map(Timestamp::from_millis),
             extensions: 0,
+            gateway: None,
         }
     }
 

@@ -208,9 +208,13 @@ impl Desktops {
             .step(desktop, State::Creating, State::Starting, change)
             .await;
         if matches!(step, Err(LaunchError::Overtaken)) {
-            // Whoever stopped the desktop did not see this container yet.
-            let engine = &self.inner.parts.engine;
-            engine.remove(&desktop.container_name).await?;
+            // Whoever stopped the desktop did not see this container yet. Another gateway that took this start for
+            // forgotten needs it.
+            let row = self.inner.parts.database.find_desktop(desktop.id).await?;
+            if row.is_none_or(|row| !row.status.is_launching() && !row.status.is_up()) {
+                let engine = &self.inner.parts.engine;
+                engine.remove(&desktop.container_name).await?;
+            }
         }
         step
     }

@@ -8,9 +8,11 @@ mod extend;
 pub mod homes;
 pub mod images;
 mod launch;
+pub mod lead;
 mod memory;
 mod nap;
 mod networks;
+mod news;
 mod pace;
 pub mod password;
 mod pool;
@@ -52,7 +54,9 @@ use crate::telemetry::metrics::Metrics;
 use ages::Ages;
 use directory::{Directory, Entry};
 pub use extend::Planned;
+use lead::Leader;
 pub use nap::Caller;
+use news::News;
 use pace::Pace;
 use password::Passwords;
 use pool::Pool;
@@ -61,9 +65,6 @@ use queue::StartQueue;
 pub use sleep::Awake;
 use upstream::{Dialer, Fingerprint, Upstream};
 use warnings::Warnings;
-
-/// How many changes a slow listener may be behind before it misses some.
-const CHANGE_BACKLOG: usize = 256;
 
 /// Why something could not be done with a desktop.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +160,8 @@ struct Inner {
     queue: StartQueue,
     pool: Pool,
     pace: Pace,
-    changes: broadcast::Sender<Change>,
+    news: News,
+    leader: Leader,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
     pulls: Mutex<images::Pulls>,
@@ -228,7 +230,8 @@ impl Desktops {
                 queue: StartQueue::new(parts.config.parallel_starts),
                 pool: Pool::default(),
                 pace: Pace::new(parts.config.start_rate, parts.clock.clone()),
-                changes: broadcast::channel(CHANGE_BACKLOG).0,
+                news: News::default(),
+                leader: Leader::new(&parts.database),
                 in_hand: Mutex::default(),
                 pulls: Mutex::default(),
                 ages: Mutex::default(),
@@ -255,10 +258,10 @@ impl Desktops {
             .filter(|template| user.may_start(template))
     }
 
-    /// Every change of a desktop of this gateway, as it is recorded.
+    /// Every change of a desktop, as it is recorded, or soon after another gateway has recorded it.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.inner.changes.subscribe()
+        self.inner.news.subscribe()
     }
 
     /// Opens connections to desktops.
@@ -496,7 +499,7 @@ impl Desktops {
 
     /// Tells listeners of a change. Nobody listening is fine.
     fn announce(&self, change: Change) {
-        let _ = self.inner.changes.send(change);
+        self.inner.news.tell(change);
     }
 
     /// Takes a desktop in hand, unless another task of this process has it.

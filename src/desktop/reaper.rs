@@ -192,7 +192,7 @@ impl Desktops {
         });
     }
 
-    /// Does what is due. What fails is tried again the next time.
+    /// Warns of what will be due, and does what is due if this gateway leads. What fails is tried again the next time.
     pub async fn reap(&self) {
         let acts = match self.due_or_warned().await {
             Ok(acts) => acts,
@@ -201,6 +201,9 @@ impl Desktops {
                 return;
             }
         };
+        if !self.inner.leader.is_leading() {
+            return;
+        }
         let by = &Actor::system("reaper");
         let all = futures_util::stream::iter(acts);
         all.for_each_concurrent(PARALLEL_ACTS, |act| async move {

@@ -20,6 +20,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How often rows and containers are compared when nothing happens.
 pub const PERIOD: Duration = Duration::from_secs(30);
+/// How often a gateway that does not lead looks which containers are ready for its people.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 /// Pause before listening to the engine again after its connection ended.
 const LISTEN_PAUSE: Duration = Duration::from_secs(2);
 
@@ -63,6 +65,7 @@ impl Desktops {
     /// Engine or database do not answer. What was done up to then stays done; the next pass does the rest.
     pub async fn reconcile(&self) -> Result<Report, DesktopError> {
         let parts = &self.inner.parts;
+        let entries = self.inner.directory.ids();
         let (containers, rows) = self.both_sides().await?;
         let by_name: HashMap<&str, &Container> = containers
             .iter()
@@ -93,7 +96,7 @@ impl Desktops {
         let lost = self.lost_networks(&containers, &rows).await?;
         report.networks = self.remove_networks(&lost).await?;
         self.inner.pool.bell.notify_one();
-        self.drop_stale_entries(&rows);
+        self.drop_stale_entries(&entries, &rows);
         if report.naps > 0 {
             let rows = parts.database.all_desktops(parts.engine.name()).await?;
             self.follow_naps(&rows);
@@ -135,6 +138,9 @@ impl Desktops {
         let in_hand = self.is_in_hand(row);
         match row.status {
             State::Queued | State::Creating | State::Starting if !in_hand => {
+                if !self.take_up(row).await? {
+                    return Ok(());
+                }
                 report.resumed += 1;
                 // It may have waited for long since somebody took it.
                 let member = match member {
@@ -152,6 +158,9 @@ impl Desktops {
                 }
             }
             State::Stopping if !in_hand => {
+                if !self.take_up(row).await? {
+                    return Ok(());
+                }
                 report.stopped += 1;
                 self.finish_stop(row, row.status_reason.as_deref()).await?;
             }
@@ -171,6 +180,16 @@ impl Desktops {
         containers.iter().filter(move |container| {
             !owned.contains(container.name.as_str()) && Member::read(container, &instance).is_none()
         })
+    }
+
+    /// Goes on with what another gateway began, if that one does not live any more.
+    async fn take_up(&self, row: &Desktop) -> Result<bool, DesktopError> {
+        let leader = &self.inner.leader;
+        if row.gateway == leader.number() {
+            return Ok(true);
+        }
+        let database = &self.inner.parts.database;
+        Ok(leader.is_free(row.gateway) && database.take_up(row, leader.number()).await?)
     }
 
     fn is_in_hand(&self, row: &Desktop) -> bool {
@@ -229,17 +248,19 @@ impl Desktops {
         Ok(true)
     }
 
-    /// Ends streams of desktops that another gateway has stopped.
-    fn drop_stale_entries(&self, rows: &[Desktop]) {
-        for id in self.inner.directory.ids() {
-            let row = rows.iter().find(|row| row.id == id);
-            if row.is_some_and(|row| !row.status.is_up() && row.status != State::Starting) {
-                self.inner.directory.remove(id);
+    /// Ends streams of desktops that another gateway has stopped or removed. `entries` were there before `rows` were
+    /// read: an entry is only made of a row.
+    pub(super) fn drop_stale_entries(&self, entries: &[DesktopId], rows: &[Desktop]) {
+        for id in entries {
+            let row = rows.iter().find(|row| row.id == *id);
+            if row.is_none_or(|row| !row.status.is_up() && row.status != State::Starting) {
+                self.inner.directory.remove(*id);
             }
         }
     }
 
-    /// Reconciles at once, then on engine events and every [`PERIOD`], until the soft stop.
+    /// Reconciles at once, then on engine events and every [`PERIOD`], until the soft stop. A gateway that does not
+    /// lead only takes note.
     pub fn spawn_reconciler(&self) {
         let desktops = self.clone();
         self.inner.parts.tasks.spawn("reconciler", async move {
@@ -254,9 +275,9 @@ impl Desktops {
     async fn reconcile_forever(&self) {
         let mut healthy = true;
         loop {
-            match self.prepare_and_reconcile().await {
-                Ok(_) if healthy => {}
-                Ok(_) => {
+            match self.pass().await {
+                Ok(()) if healthy => {}
+                Ok(()) => {
                     healthy = true;
                     tracing::info!("the container engine answers again");
                 }
@@ -267,10 +288,30 @@ impl Desktops {
                 // Said once; the same words every two seconds would hide everything else.
                 Err(error) => tracing::debug!(error = %ErrorChain(&error), "still no comparison"),
             }
-            let pause = if healthy { PERIOD } else { LISTEN_PAUSE };
-            // Either the timer or an event that may have changed something; both lead to a full pass.
-            let _ = tokio::time::timeout(pause, self.next_end()).await;
+            let follows_pool = self.keeps_pool() && !self.inner.leader.is_leading();
+            let pause = match healthy {
+                true if follows_pool => FOLLOW_PERIOD,
+                true => PERIOD,
+                false => LISTEN_PAUSE,
+            };
+            tokio::select! {
+                () = self.inner.leader.bell.notified() => {}
+                // Either the timer or an event that may have changed something; both lead to a full pass.
+                _ = tokio::time::timeout(pause, self.next_end()) => {}
+            }
         }
+    }
+
+    async fn pass(&self) -> Result<(), DesktopError> {
+        if self.inner.leader.is_leading() {
+            self.prepare_and_reconcile().await?;
+            return Ok(());
+        }
+        let entries = self.inner.directory.ids();
+        let (containers, rows) = self.both_sides().await?;
+        self.drop_stale_entries(&entries, &rows);
+        self.follow_naps(&rows);
+        self.see_pool(&containers, &rows).await
     }
 
     /// Makes the networks that desktops share well before the first start: a network that appears makes

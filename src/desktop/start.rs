@@ -200,6 +200,7 @@ impl Desktops {
             last_input: None,
             last_used: None,
             extensions: 0,
+            gateway: self.inner.leader.number(),
         }
     }
 

@@ -83,6 +83,10 @@ impl Desktops {
         // The reconciler leaves it alone meanwhile. A start that has it in hand is overtaken.
         let _in_hand = self.take_in_hand(id);
         let reason = change.reason;
+        let change = RowChange {
+            gateway: self.inner.leader.number(),
+            ..change
+        };
         let desktop = self.move_to(id, State::Stopping, change).await?;
         if desktop.status != State::Stopping {
             return Ok(desktop);

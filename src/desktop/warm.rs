@@ -56,7 +56,7 @@ impl Desktops {
         });
     }
 
-    fn keeps_pool(&self) -> bool {
+    pub(super) fn keeps_pool(&self) -> bool {
         self.inner
             .templates
             .iter()
@@ -74,6 +74,9 @@ impl Desktops {
         let mut given_up = HashSet::new();
         loop {
             let (containers, rows) = self.both_sides().await?;
+            if !self.inner.leader.is_leading() {
+                return self.see_pool(&containers, &rows).await;
+            }
             let tidied = self.tidy_pool(&containers, &rows).await?;
             self.prove_members().await?;
             // Whoever waits for a desktop comes first. The end of each start rings the bell again.
@@ -197,6 +200,18 @@ impl Desktops {
         self.inner.pool.note(free);
         self.count_pool();
         Ok(tidied)
+    }
+
+    /// Takes note of the members that another gateway made, so that people here get them too.
+    pub(super) async fn see_pool(
+        &self,
+        containers: &[Container],
+        rows: &[Desktop],
+    ) -> Result<(), DesktopError> {
+        let mut found = members(containers, &self.inner.parts.instance);
+        found.retain(|member| rows.iter().all(|row| row.id != member.id));
+        self.inner.pool.note(found);
+        self.prove_members().await
     }
 
     /// Members that nobody wants any more, for whoever cleans up while no gateway runs.

@@ -304,6 +304,7 @@ mod tests {
             last_input: None,
             last_used: None,
             extensions: 0,
+            gateway: None,
         }
     }
 

@@ -138,6 +138,8 @@ pub struct Desktop {
     pub last_used: Option<Timestamp>,
     /// How often its lifetime was extended.
     pub extensions: u32,
+    /// Number of the gateway that brings it up or down, or did so last; none where there is only one.
+    pub gateway: Option<i64>,
 }
 
 /// What happened at a desktop since the database last heard of it.

@@ -3,6 +3,7 @@
 
 use sqlx::Row;
 
+use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::{Activity, Desktop, State};
 use crate::model::id::{DesktopId, UserId};
@@ -10,7 +11,7 @@ use crate::model::time::Timestamp;
 
 const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
     status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
-    last_used, extensions";
+    last_used, extensions, gateway";
 
 pub(super) const LIVE: &str =
     "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
@@ -30,6 +31,8 @@ pub struct Change<'a> {
     pub unless_used_after: Option<Timestamp>,
     /// Only if it was not extended more often than this.
     pub unless_extended_beyond: Option<u32>,
+    /// Number of the gateway that goes on with it.
+    pub gateway: Option<i64>,
 }
 
 impl Change<'_> {
@@ -153,11 +156,13 @@ impl Database {
     ) -> Result<bool, StoreError> {
         debug_assert!(from.may_become(to), "{from:?} must not become {to:?}");
         on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
             let done = sqlx::query(
                 "UPDATE containers SET status = $1, status_reason = $2,
                      container_id = COALESCE($3, container_id),
                      started_at = COALESCE($4, started_at),
-                     stopped_at = COALESCE($5, stopped_at)
+                     stopped_at = COALESCE($5, stopped_at),
+                     gateway = COALESCE($10, gateway)
                  WHERE id = $6 AND status = $7
                      AND ($8 IS NULL OR last_used IS NULL OR last_used <= $8)
                      AND ($9 IS NULL OR extensions <= $9)",
@@ -171,6 +176,29 @@ impl Database {
             .bind(from.as_str())
             .bind(change.unless_used_after.map(Timestamp::millis))
             .bind(change.unless_extended_beyond.map(i64::from))
+            .bind(change.gateway)
+            .execute(&mut *transaction)
+            .await?;
+            let moved = done.rows_affected() == 1;
+            if moved {
+                announce!(self, transaction, DESKTOPS, "");
+                transaction.commit().await?;
+            }
+            Ok(moved)
+        })
+    }
+
+    /// Has a gateway go on with a desktop that it read like this. `false` when it is not like this any more.
+    pub async fn take_up(&self, seen: &Desktop, gateway: Option<i64>) -> Result<bool, StoreError> {
+        on_pool!(self, |pool| {
+            let done = sqlx::query(
+                "UPDATE containers SET gateway = $1
+                 WHERE id = $2 AND status = $3 AND COALESCE(gateway, 0) = COALESCE($4, 0)",
+            )
+            .bind(gateway)
+            .bind(seen.id.to_string())
+            .bind(seen.status.as_str())
+            .bind(seen.gateway)
             .execute(pool)
             .await?;
             Ok(done.rows_affected() == 1)
@@ -234,6 +262,7 @@ impl Database {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
             let done = sqlx::query(
                 "UPDATE containers SET extensions = $1,
                      last_used = CASE WHEN last_used > $2 THEN last_used ELSE $2 END
@@ -243,9 +272,14 @@ impl Database {
             .bind(now.millis())
             .bind(id.to_string())
             .bind(i64::from(times))
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?;
-            Ok(done.rows_affected() == 1)
+            let extended = done.rows_affected() == 1;
+            if extended {
+                announce!(self, transaction, DESKTOPS, "");
+                transaction.commit().await?;
+            }
+            Ok(extended)
         })
     }
 
@@ -253,11 +287,17 @@ impl Database {
     pub async fn delete_desktop(&self, id: DesktopId) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM containers WHERE id = $1 AND NOT ({LIVE})");
         on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
             let done = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(id.to_string())
-                .execute(pool)
+                .execute(&mut *transaction)
                 .await?;
-            Ok(done.rows_affected() == 1)
+            let gone = done.rows_affected() == 1;
+            if gone {
+                announce!(self, transaction, DESKTOPS, "");
+                transaction.commit().await?;
+            }
+            Ok(gone)
         })
     }
 }
@@ -309,6 +349,7 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
         last_input: time("last_input")?,
         last_used: time("last_used")?,
         extensions: count_from((row.number)("extensions")?.unwrap_or_default())?,
+        gateway: (row.number)("gateway")?,
     })
 }
 

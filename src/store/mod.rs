@@ -11,6 +11,7 @@ pub mod identity;
 pub mod notify;
 pub mod overview;
 pub mod people;
+pub mod seat;
 pub mod sessions;
 pub mod starts;
 pub mod users;

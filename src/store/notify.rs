@@ -13,6 +13,8 @@ use super::{Database, StoreError, on_pool};
 
 /// Sessions that ended, and users whose rights changed. The payload is empty.
 pub const SESSIONS: &str = "deskgate_sessions";
+/// Rows of desktops that began, changed or went, apart from their activity. The payload is empty.
+pub const DESKTOPS: &str = "deskgate_desktops";
 
 /// How long a listener waits for its connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,8 +95,8 @@ impl Database {
     }
 }
 
-/// A pool of one connection, which lasts: the listener must not take one away from the queries.
-fn own_pool(pool: &PgPool) -> PgPool {
+/// A pool of one connection, which lasts: its holder must not take one away from the queries.
+pub(super) fn own_pool(pool: &PgPool) -> PgPool {
     let options = pool.connect_options().as_ref().clone();
     PgPoolOptions::new()
         .max_connections(1)

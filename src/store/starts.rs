@@ -4,6 +4,7 @@
 use sqlx::Row;
 
 use super::containers::LIVE;
+use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::Desktop;
 
@@ -113,8 +114,8 @@ impl Database {
             }
             let inserted = sqlx::query(
                 "INSERT INTO containers (id, user_id, session_id, engine, template, container_id, container_name,
-                     image_name, status, host_port, container_port, created_at, memory)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                     image_name, status, host_port, container_port, created_at, memory, gateway)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             )
             .bind(desktop.id.to_string())
             .bind(desktop.user_id.to_string())
@@ -129,10 +130,12 @@ impl Database {
             .bind(i64::from(desktop.container_port))
             .bind(desktop.created_at.millis())
             .bind(memory)
+            .bind(desktop.gateway)
             .execute(&mut *transaction)
             .await;
             match inserted {
                 Ok(_) => {
+                    announce!(self, transaction, DESKTOPS, "");
                     transaction.commit().await?;
                     Ok(Recorded::Yes)
                 }

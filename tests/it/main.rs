@@ -28,6 +28,7 @@ mod isolation;
 mod life;
 mod login;
 mod lookup;
+mod many;
 mod metrics;
 mod nap;
 mod people;

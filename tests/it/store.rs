@@ -61,6 +61,7 @@ fn desktop(user: &User, template: &str, port: u16) -> Desktop {
         last_input: None,
         last_used: None,
         extensions: 0,
+        gateway: None,
     }
 }
 

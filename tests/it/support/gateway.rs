@@ -82,6 +82,12 @@ impl TestGateway {
         self.another().await
     }
 
+    /// Ends this gateway without a goodbye, as a kill would.
+    pub async fn kill(mut self) {
+        self.tasks.hard().cancel();
+        self.running.shutdown().await;
+    }
+
     /// The same with other settings, and on an empty database if there is a `backup` to restore.
     pub async fn killed_and_started_with(
         mut self,

@@ -176,6 +176,7 @@ async fn fill(database: &Database, now: Timestamp) -> (SessionSecret, DesktopId)
         last_input: None,
         last_used: None,
         extensions: 0,
+        gateway: None,
     };
     let limits = Limits {
         total: 1,

@@ -1,0 +1,137 @@
+//! A gateway's seat at a database that several may share: a connection of its own, which holds a lock on the
+//! gateway's number, so that the others see that it lives, and one more lock if it leads.
+//!
+//! The locks are PostgreSQL's advisory ones and end with the connection, whatever becomes of the gateway. The server
+//! is asked to give up a connection soon whose machine is gone or whose gateway is silent.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgListener;
+
+use super::notify::own_pool;
+use super::{Database, StoreError};
+
+/// First half of the names of our locks, "Desk".
+const SPACE: i32 = 0x4465_736b;
+/// Second half of the name of the lock of whoever leads. Numbers of gateways begin after it.
+const LEADER: i32 = 0;
+/// How long the server may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// What the server is to do about a silent peer. Some are refused by older versions, which does no harm.
+const IMPATIENCE: [&str; 5] = [
+    "SET tcp_keepalives_idle = 3",
+    "SET tcp_keepalives_interval = 2",
+    "SET tcp_keepalives_count = 2",
+    "SET tcp_user_timeout = 7000",
+    "SET idle_session_timeout = 7000",
+];
+
+/// The seat.
+pub struct Seat {
+    /// It listens to nothing, but hears at once that it is cut off.
+    connection: PgListener,
+    number: i32,
+}
+
+/// Who sits where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seated {
+    /// Whether it is this gateway that leads.
+    pub leads: bool,
+    /// Numbers of the gateways that live.
+    pub alive: HashSet<i64>,
+}
+
+impl Seat {
+    /// Returns when the connection is lost.
+    pub async fn lost(&mut self) {
+        while let Ok(Some(_)) = self.connection.try_recv().await {}
+    }
+
+    /// Looks who is there, and takes the lead if nobody has it. After an error this seat is lost.
+    pub async fn look(&mut self) -> Result<Seated, StoreError> {
+        in_time(async {
+            let seated = seated(&mut self.connection, self.number).await?;
+            if seated.leads || !lock(&mut self.connection, LEADER).await? {
+                return Ok(seated);
+            }
+            Ok(Seated {
+                leads: true,
+                ..seated
+            })
+        })
+        .await
+    }
+}
+
+impl Database {
+    /// Takes the seat with this number, which is to be positive. `None` when it is taken: by an earlier connection of
+    /// the same gateway that the server has not given up yet. `None` on SQLite, too.
+    pub async fn sit(&self, number: i32) -> Result<Option<Seat>, StoreError> {
+        let Self::Postgres(pool) = self else {
+            return Ok(None);
+        };
+        let pool = own_pool(pool);
+        in_time(async {
+            let mut connection = PgListener::connect_with(&pool).await?;
+            connection.eager_reconnect(false);
+            for wish in IMPATIENCE {
+                if let Err(error) = sqlx::query(wish).execute(&mut connection).await {
+                    tracing::debug!(%error, wish, "the database server does not know this");
+                }
+            }
+            let free = lock(&mut connection, number).await?;
+            Ok(free.then_some(Seat { connection, number }))
+        })
+        .await
+    }
+
+    /// Whether gateways on this database see each other, so that one can lead.
+    #[must_use]
+    pub const fn has_seats(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(ANSWER, asking).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::Database(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+async fn lock(connection: &mut PgListener, name: i32) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query("SELECT pg_try_advisory_lock($1, $2) AS done")
+        .bind(SPACE)
+        .bind(name)
+        .fetch_one(connection)
+        .await?;
+    row.try_get("done")
+}
+
+async fn seated(connection: &mut PgListener, own: i32) -> Result<Seated, sqlx::Error> {
+    // `objsubid` is 2 where a name has two halves.
+    let rows = sqlx::query(
+        "SELECT objid::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
+         WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = $1
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .bind(i64::from(SPACE))
+    .fetch_all(connection)
+    .await?;
+    let mut seated = Seated {
+        leads: false,
+        alive: HashSet::from([i64::from(own)]),
+    };
+    for row in rows {
+        let (name, is_own): (i64, bool) = (row.try_get("name")?, row.try_get("own")?);
+        if name == i64::from(LEADER) {
+            seated.leads = is_own;
+        } else {
+            seated.alive.insert(name);
+        }
+    }
+    Ok(seated)
+}

@@ -1,0 +1,229 @@
+//! Several gateways on one database: what one of them does the others see, one of them leads, and what a dead one began
+//! another one finishes. On SQLite and, where a server is at hand, on PostgreSQL.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::browser::Browser;
+use crate::support::gateway::{PATIENCE, TestGateway, eventually};
+use crate::support::postgres::OwnDatabase;
+use crate::support::socket::{open_events, open_h1};
+
+/// How soon another gateway tells of a change.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The next event about a desktop that is like this, and how long it took.
+async fn told(socket: &mut WebSocketStream<TcpStream>, like: impl Fn(&Value) -> bool) -> Duration {
+    let begun = Instant::now();
+    let hearing = async {
+        loop {
+            if let Some(Ok(Message::Text(text))) = socket.next().await {
+                let event: Value = serde_json::from_str(&text).expect("JSON");
+                if like(&event) {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, hearing)
+        .await
+        .expect("it is told");
+    begun.elapsed()
+}
+
+fn becomes(status: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["type"] == "container" && event["container"]["status"] == status
+}
+
+async fn story_of_news(here: TestGateway) {
+    let there = here.another().await;
+    let session = here.session("pupil").await;
+    let bearer = format!("Bearer {session}");
+    let mut pupil = here.browser().with("authorization", &bearer);
+    let mut abroad = there.browser().with("authorization", &bearer);
+    let mut socket = open_events(&there, &session).await;
+
+    let container = here.running_desktop(&mut pupil).await;
+    let took = told(&mut socket, becomes("running")).await;
+    assert!(took < SOON, "running after {took:?}");
+    // Any gateway serves it, with its stream.
+    let id = container["id"].as_str().expect("an id");
+    let page = abroad.get(&format!("/desktop/{id}/")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let path = format!("/desktop/{id}/websockify");
+    let mut stream = open_h1(&there, &path, &session).await;
+    assert!(stream.next().await.is_some_and(|first| first.is_ok()));
+
+    pupil.post("/api/container/stop", "").await;
+    let took = told(&mut socket, becomes("stopped")).await;
+    assert!(took < SOON, "stopped after {took:?}");
+    let ended = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::time::timeout(SOON, ended)
+        .await
+        .expect("the stream there ends");
+    let gone = abroad.get(&format!("/desktop/{id}/")).await;
+    assert_ne!(gone.status, StatusCode::OK);
+
+    pupil.post("/api/container/remove", "").await;
+    let took = told(&mut socket, |event| event["type"] == "removed").await;
+    assert!(took < SOON, "removed after {took:?}");
+    // One that is removed at once leaves nothing behind at the other gateway either.
+    let container = here.running_desktop(&mut pupil).await;
+    let id = container["id"].as_str().expect("an id");
+    let page = abroad.get(&format!("/desktop/{id}/")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    pupil.post("/api/container/remove", "").await;
+    eventually("the other gateway has forgotten it", || {
+        let (mut abroad, path) = (abroad.clone(), format!("/desktop/{id}/"));
+        async move { abroad.get(&path).await.status == StatusCode::NOT_FOUND }
+    })
+    .await;
+    there.stop().await;
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn the_story_of_news_on_sqlite() {
+    story_of_news(TestGateway::start().await).await;
+}
+
+#[tokio::test]
+async fn the_story_of_news_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    story_of_news(on(&own, &[]).await).await;
+    own.drop().await;
+}
+
+async fn on(own: &OwnDatabase, settings: &[(&str, &str)]) -> TestGateway {
+    let settings = [settings, &[("DATABASE_URL", own.url.as_str())]].concat();
+    TestGateway::start_with(&settings).await
+}
+
+async fn fifty_starts(here: TestGateway) {
+    let there = here.another().await;
+    let session = here.session("pupil").await;
+    let bearer = format!("Bearer {session}");
+    let mut starts = JoinSet::new();
+    for number in 0..50 {
+        let gateway = if number % 2 == 0 { &here } else { &there };
+        let mut pupil = gateway.browser().with("authorization", &bearer);
+        starts.spawn(async move {
+            let prefer = [("prefer", "wait=20")];
+            let path = "/api/container/start";
+            pupil.send(Method::POST, path, &prefer, "").await
+        });
+    }
+    let answers = starts.join_all().await;
+    let new = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED);
+    assert_eq!(new.count(), 1);
+    for answer in &answers {
+        let (status, text) = (&answer.json()["container"]["status"], answer.text());
+        assert_eq!(status, "running", "{text}");
+    }
+    assert_eq!(here.engine.created.load(Ordering::SeqCst), 1);
+    assert_eq!(here.engine.all().len(), 1);
+    there.stop().await;
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn fifty_starts_of_one_person_over_two_gateways_make_one_desktop_on_sqlite() {
+    let rate = [("START_RATE", "100/1m")];
+    fifty_starts(TestGateway::start_with(&rate).await).await;
+}
+
+#[tokio::test]
+async fn fifty_starts_of_one_person_over_two_gateways_make_one_desktop_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    fifty_starts(on(&own, &[("START_RATE", "100/1m")]).await).await;
+    own.drop().await;
+}
+
+async fn leads(gateway: &TestGateway) {
+    eventually("it leads", || async {
+        gateway.desktops.leader().is_leading()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_gateway_leads_and_another_follows_it_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let first = on(&own, &[]).await;
+    leads(&first).await;
+    let second = first.another().await;
+    let mut pupil = second.program("pupil").await;
+    second.engine.held.store(true, Ordering::SeqCst);
+    let started = pupil.post("/api/container/start", "").await;
+    assert_eq!(started.status, StatusCode::CREATED);
+    eventually("the engine is at it", || async {
+        second.engine.starting.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let report = first.desktops.reconcile().await.expect("a pass");
+    assert_eq!(report.resumed, 0, "somebody else is at it");
+    assert!(!second.desktops.leader().is_leading());
+
+    // A connection that the server cuts is a lost lead, until it is taken again.
+    own.admin(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+         WHERE locktype = 'advisory' AND objid = 0 AND datname = '{}'",
+        own.name()
+    ))
+    .await;
+    eventually("the lead is lost", || async {
+        !first.desktops.leader().is_leading()
+    })
+    .await;
+    eventually("exactly one leads again", || async {
+        first.desktops.leader().is_leading() != second.desktops.leader().is_leading()
+    })
+    .await;
+
+    let begun = Instant::now();
+    let (dead, mut alive) = (second, first);
+    dead.kill().await;
+    leads(&alive).await;
+    println!("another gateway leads after {:?}", begun.elapsed());
+    alive.engine.held.store(false, Ordering::SeqCst);
+    pupil = alive.program("pupil").await;
+    eventually("what the dead one began is finished", || {
+        let mut pupil = pupil.clone();
+        async move { status(&mut pupil).await == "running" }
+    })
+    .await;
+    println!("its start is taken up after {:?}", begun.elapsed());
+    assert_eq!(alive.engine.created.load(Ordering::SeqCst), 1);
+
+    // One that goes in good order leaves no gap.
+    let next = alive.another().await;
+    let begun = Instant::now();
+    alive.stop().await;
+    leads(&next).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    alive = next;
+    alive.stop().await;
+    own.drop().await;
+}
+
+async fn status(pupil: &mut Browser) -> String {
+    let status = pupil.get("/api/container/status").await.json();
+    let word = status["container"]["status"].as_str();
+    word.unwrap_or_default().to_owned()
+}
