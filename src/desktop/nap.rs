@@ -242,6 +242,16 @@ impl Desktops {
 
     /// Takes over what other gateways, or somebody at the engine, did: which entries are asleep.
     pub(super) fn follow_naps(&self, rows: &[Desktop]) {
+        for entry in self.take_over_naps(rows) {
+            if entry.sleep.is_asleep() && entry.sleep.is_busy() {
+                entry.call();
+            }
+        }
+    }
+
+    /// The same without waking what is wanted: a WebSocket that waits until somebody else wakes a desktop wants it, too.
+    pub(super) fn take_over_naps(&self, rows: &[Desktop]) -> Vec<Arc<Entry>> {
+        let mut seen = Vec::new();
         for row in rows.iter().filter(|row| row.status.is_up()) {
             let Some(entry) = self.inner.directory.get(row.id) else {
                 continue;
@@ -254,9 +264,8 @@ impl Desktops {
                 (false, true) => entry.sleep.rise(),
                 _ => {}
             }
-            if entry.sleep.is_asleep() && entry.sleep.is_busy() {
-                entry.call();
-            }
+            seen.push(entry);
         }
+        seen
     }
 }

@@ -208,7 +208,7 @@ impl Desktops {
         let entries = self.inner.directory.ids();
         let rows = parts.database.all_desktops(parts.engine.name()).await?;
         self.drop_stale_entries(&entries, &rows);
-        self.follow_naps(&rows);
+        self.take_over_naps(&rows);
         let moved_on = news.account(&rows, since, revision);
         if moved_on {
             self.announce_queue().await;
