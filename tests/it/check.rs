@@ -128,7 +128,7 @@ async fn each_wrong_setting_has_its_line() {
             "SECRET_KEY",
         ),
         ("LISTEN", "198.51.100.1:8443", "listen", "fail", "LISTEN"),
-        ("TLS_CERT", garbage, "certificate", "fail", "garbage.pem"),
+        ("TLS_CERT", garbage, "configuration", "fail", "TLS_KEY"),
         ("TLS", "off", "certificate", "ok", "TLS=off"),
         (
             "DATABASE_URL",
@@ -155,7 +155,7 @@ async fn each_wrong_setting_has_its_line() {
         (
             "OAUTH_CA_FILE",
             "/nowhere.pem",
-            "provider",
+            "configuration",
             "fail",
             "OAUTH_CA_FILE",
         ),
@@ -174,6 +174,9 @@ async fn each_wrong_setting_has_its_line() {
             assert!(!checked.all.contains(secret), "{key}: {}", checked.all);
         }
     }
+    let unreadable = [("TLS_CERT", garbage), ("TLS_KEY", garbage)];
+    let checked = site.check(&unreadable).await;
+    checked.assert("certificate", "fail", "garbage.pem");
     gateway.stop().await;
 }
 

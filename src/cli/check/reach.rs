@@ -144,6 +144,7 @@ async fn start(
         last_input: None,
         last_used: None,
         extensions: 0,
+        gateway: None,
     };
     let bare = Template {
         home: Home::None,

@@ -6,6 +6,7 @@
 )]
 
 pub mod browser;
+pub mod docker;
 pub mod echo;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;

@@ -1,0 +1,120 @@
+//! Desktops on the real engine, for the tests that `scripts/test` runs where there is one.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deskgate::app::Core;
+use deskgate::clock::{Clock, SystemClock};
+use deskgate::config::Config;
+use deskgate::config::raw::Raw;
+use deskgate::demo;
+use deskgate::engine::Engine;
+use deskgate::engine::docker::DockerEngine;
+use deskgate::model::audit::Actor;
+use deskgate::model::id::RequestId;
+use deskgate::model::user::{Identity, Role, User};
+
+/// Desktops on the real engine, under a name of their own.
+pub struct Real {
+    pub core: Core,
+    pub config: Config,
+    pub engine: DockerEngine,
+    pub instance: String,
+    _data: tempfile::TempDir,
+}
+
+impl Real {
+    pub async fn new(range: &str) -> Self {
+        Self::with(range, "port").await
+    }
+
+    pub async fn with(range: &str, reach: &str) -> Self {
+        Self::of(range, reach, None).await
+    }
+
+    /// With desktops of another template than the default one.
+    pub async fn of(range: &str, reach: &str, template: Option<&str>) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let tag: String = RequestId::random().to_string().chars().take(8).collect();
+        let instance = format!("test-{tag}");
+        let mut raw = Raw::load(None, &|_| None);
+        for (key, value) in [
+            ("PUBLIC_URL", "https://desk.test".to_owned()),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}/deskgate.db", data.path().display()),
+            ),
+            ("SECRET_KEY", "an-entirely-secret-key-for-tests".to_owned()),
+            ("OAUTH_ISSUER", "https://id.test".to_owned()),
+            ("OAUTH_CLIENT_ID", "test".to_owned()),
+            ("KASM_IMAGE", demo::IMAGE.to_owned()),
+            ("INSTANCE", instance.clone()),
+            ("PORT_RANGE", range.to_owned()),
+            ("DESKTOP_REACH", reach.to_owned()),
+        ] {
+            raw.set(key, value);
+        }
+        let template = template.map(|text| toml::from_str(text).unwrap());
+        raw.templates.extend(template);
+        let config = Config::resolve(raw).unwrap();
+        let core = Core::build(&config, Arc::new(SystemClock)).await.unwrap();
+        let engine = DockerEngine::new(config.engine.clone());
+        Self {
+            core,
+            config,
+            engine,
+            instance,
+            _data: data,
+        }
+    }
+
+    pub async fn user(&self, name: &str) -> User {
+        let identity = Identity {
+            issuer: "https://id.test".into(),
+            subject: name.into(),
+            username: name.into(),
+            name: None,
+            email: None,
+            role: Role::Student,
+            groups: Vec::new(),
+        };
+        self.core
+            .database
+            .upsert_user(&identity, SystemClock.timestamp())
+            .await
+            .unwrap()
+    }
+
+    /// Removes every container, volume and network of this test.
+    pub async fn clean(self) {
+        for container in self.engine.list(&self.instance).await.unwrap() {
+            self.engine.remove(&container.id).await.unwrap();
+        }
+        let label = format!("label=deskgate.instance={}", self.instance);
+        for (kind, remove) in [("volume", "rm"), ("network", "rm")] {
+            let listed = docker(&[kind, "ls", "-q", "--filter", &label]);
+            for id in listed.lines() {
+                docker(&[kind, remove, id]);
+            }
+        }
+        self.core.tasks.stop(Duration::from_secs(1)).await;
+    }
+}
+
+pub fn tester() -> Actor {
+    Actor::system("test")
+}
+
+pub fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("the docker client");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
