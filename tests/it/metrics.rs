@@ -66,8 +66,8 @@ async fn a_postgres_database_that_is_down_shows_and_leaves_no_old_figures() {
     ))
     .await;
     let text = text(&gateway).await;
-    assert!(text.contains("\ndeskgate_database_up 0\n"), "{text}");
-    assert!(text.contains("\ndeskgate_engine_up 1\n"), "{text}");
+    assert!(text.contains("\ndeskgate_database_up 0.0\n"), "{text}");
+    assert!(text.contains("\ndeskgate_engine_up 1.0\n"), "{text}");
     assert!(!text.contains("\ndeskgate_desktops"), "{text}");
     own.admin(&format!(
         "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"
