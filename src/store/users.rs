@@ -100,7 +100,7 @@ impl Database {
         })
     }
 
-    /// The users whom the provider named as members of `group` at their last login, at most [`MAX_MEMBERS`].
+    /// The users whom the provider named as members of `group` at their last login, at most 500.
     pub async fn users_in_group(&self, group: &str) -> Result<Vec<User>, StoreError> {
         // Groups are a JSON list, so that a member's text has the group's JSON in it. `LIKE` may find too many: it
         // does not know whether a letter is a capital, nor where a text in the list begins.
