@@ -31,6 +31,7 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::measured::Measured;
 use crate::gateway::Gateway;
+use crate::gateway::description::Description;
 use crate::gateway::limits::Limits as RateLimits;
 use crate::people::People;
 use crate::proxy::{self, Proxy};
@@ -246,6 +247,7 @@ impl App {
                 requests,
             ),
         };
+        let description = Description::new(origin.portal().as_str());
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
             clock: clock.clone(),
@@ -260,6 +262,7 @@ impl App {
         let counted = (audit.clone(), metrics.clone());
         let limits = RateLimits::new(server.login_rate, clock.clone(), counted);
         let gateway = Gateway {
+            description,
             limits,
             authenticator: Arc::new(authenticator),
             desktops,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::audit::Audit;
 use crate::authn::session::Sessions;
@@ -32,7 +33,7 @@ pub enum PeopleError {
 }
 
 /// What was deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Forgotten {
     /// Sessions that ended.
     pub sessions: u64,

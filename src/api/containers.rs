@@ -7,26 +7,121 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::extract::{Caller, JsonBody, Which, WhichQuery};
-use super::view::{ContainerView, QueueView, TemplateView, Viewer};
+use super::routes::Routes;
+use super::view::{ContainerView, ProgressView, QueueView, TemplateView, Viewer};
 use super::{ApiError, ApiState, answer};
 use crate::authn::Authenticated;
 use crate::authz::policy::Action;
 use crate::model::desktop::Desktop;
 use crate::model::reason::Reason;
+use crate::model::schema;
 use crate::request::lang::Lang;
+use crate::respond::describe::Call;
 use crate::telemetry::ErrorChain;
 
 /// Longest wait that `Prefer: wait=N` (RFC 7240) is granted.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Default, Deserialize)]
+/// What shall be started.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StartBody {
+    /// The first that one may start, if nothing is said.
     template: Option<String>,
+}
+
+/// A desktop and its address.
+#[derive(Serialize, ToSchema)]
+struct Started<'a> {
+    container: ContainerView<'a>,
+    url: String,
+    queue: Option<QueueView>,
+    /// How far a start is, while one is under way.
+    progress: Option<ProgressView>,
+}
+
+/// A desktop, its address, and what the engine says.
+#[derive(Serialize, ToSchema)]
+struct StatusAnswer<'a> {
+    container: ContainerView<'a>,
+    url: String,
+    queue: Option<QueueView>,
+    /// How far a start is, while one is under way.
+    progress: Option<ProgressView>,
+    #[schema(schema_with = engine_words)]
+    engine_status: &'static str,
+}
+
+/// A desktop.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OneContainer<'a> {
+    pub container: ContainerView<'a>,
+}
+
+/// Desktops, the newest first.
+#[derive(Serialize, ToSchema)]
+struct Containers<'a> {
+    containers: Vec<ContainerView<'a>>,
+}
+
+/// Templates.
+#[derive(Serialize, ToSchema)]
+struct Templates<'a> {
+    templates: Vec<TemplateView<'a>>,
+}
+
+fn engine_words() -> RefOr<Schema> {
+    let words = [
+        "created", "running", "paused", "exited", "dead", "absent", "unknown",
+    ];
+    schema::words(
+        words,
+        "The engine's word; `absent` without a container, `unknown` while it does not answer.",
+    )
+}
+
+pub(super) fn routes() -> Routes {
+    let start = Call::post("/api/container/start", "Starts a desktop, or finds the one that lives")
+        .about("Safe to repeat. The answer comes at once, mostly with the status `queued`, unless `Prefer` asks it to wait.")
+        .takes("header", "Prefer", "`wait=30` (RFC 7240) answers when the start has ended, after 30 s at the latest; at most 120.")
+        .body::<StartBody>()
+        .answers::<Started<'static>>(200, "It was there already.")
+        .answers::<Started<'static>>(201, "It is new.")
+        .heads(200, "Location", "The address of the desktop.")
+        .heads(201, "Location", "The address of the desktop.")
+        .refuses(&[404, 409]);
+    let status = Call::get(
+        "/api/container/status",
+        "How a desktop is, by the engine's word too",
+    )
+    .query::<Which>()
+    .answers::<StatusAnswer<'static>>(200, "The desktop.")
+    .refuses(&[404]);
+    let stop = Call::post("/api/container/stop", "Stops a desktop");
+    let extend = Call::post("/api/container/extend", "Puts off the end of a desktop");
+    let remove = Call::post("/api/container/remove", "Removes a desktop; its home stays");
+    let list = Call::get("/api/container/list", "One's own desktops")
+        .answers::<Containers<'static>>(200, "The desktops.");
+    let templates = Call::get("/api/templates", "What one may start")
+        .answers::<Templates<'static>>(200, "The templates, in the order of the configuration.");
+    let of_one = |call: Call| {
+        call.body::<Which>()
+            .answers::<OneContainer<'static>>(200, "The desktop.")
+            .refuses(&[404, 409])
+    };
+    Routes::default()
+        .on(start, self::start)
+        .on(status, self::status)
+        .on(of_one(stop), self::stop)
+        .on(of_one(extend), self::extend)
+        .on(of_one(remove), self::remove)
+        .on(list, self::list)
+        .on(templates, self::templates)
 }
 
 fn url(state: &ApiState, desktop: &Desktop) -> String {
@@ -58,14 +153,16 @@ pub(super) async fn start(
     };
     let url = url(&state, &desktop);
     let queue = state.desktops.queue_place(&desktop).await?;
-    let value = json!({
-        "container": viewer.show(&desktop),
-        "url": url,
-        "queue": queue.map(QueueView::from),
-        "progress": viewer.progress(&desktop),
-    });
-    let mut response = answer(status, value);
-    if let Ok(location) = url.parse() {
+    let location = url.parse();
+    let progress = viewer.progress(&desktop);
+    let started = Started {
+        container: viewer.show(&desktop),
+        url,
+        queue: queue.map(QueueView::from),
+        progress,
+    };
+    let mut response = answer(status, started);
+    if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
@@ -100,14 +197,14 @@ pub(super) async fn status(
         }
     };
     let queue = state.desktops.queue_place(&desktop).await?;
-    let value = json!({
-        "container": viewer.show(&desktop),
-        "url": url(&state, &desktop),
-        "queue": queue.map(QueueView::from),
-        "progress": viewer.progress(&desktop),
-        "engine_status": engine_status,
-    });
-    Ok(answer(StatusCode::OK, value))
+    let status = StatusAnswer {
+        container: viewer.show(&desktop),
+        url: url(&state, &desktop),
+        queue: queue.map(QueueView::from),
+        progress: viewer.progress(&desktop),
+        engine_status,
+    };
+    Ok(answer(StatusCode::OK, status))
 }
 
 pub(super) async fn stop(
@@ -123,10 +220,8 @@ pub(super) async fn stop(
         .desktops
         .stop(desktop.id, &actor, Reason::Asked)
         .await?;
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "container": viewer.show(&desktop) }),
-    ))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 pub(super) async fn extend(
@@ -137,10 +232,8 @@ pub(super) async fn extend(
 ) -> Result<Response, ApiError> {
     let desktop = which.find(&state.desktops, who.user(), Action::Use).await?;
     let desktop = state.desktops.extend(&desktop, &actor).await?;
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "container": viewer.show(&desktop) }),
-    ))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 pub(super) async fn remove(
@@ -156,10 +249,8 @@ pub(super) async fn remove(
         .desktops
         .remove(desktop.id, &actor, Reason::Asked)
         .await?;
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "container": viewer.show(&desktop) }),
-    ))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 pub(super) async fn list(
@@ -172,7 +263,7 @@ pub(super) async fn list(
         .iter()
         .map(|desktop| viewer.show(desktop))
         .collect();
-    Ok(answer(StatusCode::OK, json!({ "containers": containers })))
+    Ok(answer(StatusCode::OK, Containers { containers }))
 }
 
 pub(super) async fn templates(
@@ -184,7 +275,7 @@ pub(super) async fn templates(
     let templates: Vec<TemplateView<'_>> = templates
         .map(|template| TemplateView::new(template, lang))
         .collect();
-    Ok(answer(StatusCode::OK, json!({ "templates": templates })))
+    Ok(answer(StatusCode::OK, Templates { templates }))
 }
 
 #[cfg(test)]

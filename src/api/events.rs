@@ -9,25 +9,61 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+use utoipa::ToSchema;
 
-use super::view::{QueueView, Viewer};
+use super::routes::Routes;
+use super::view::{ContainerView, ProgressView, QueueView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::authz::admin::authorize_admin;
 use crate::authz::policy::Area;
 use crate::desktop::{Change, DesktopError, Desktops};
 use crate::model::desktop::Desktop;
+use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 
 /// How often a silent connection is asked whether it still exists.
 const PING_PERIOD: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// One message: a JSON object.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum EventMessage<'a> {
+    /// How a desktop is now.
+    Container {
+        container: ContainerView<'a>,
+        queue: Option<QueueView>,
+        progress: Option<ProgressView>,
+    },
+    /// A desktop will be stopped by itself soon.
+    Warning {
+        #[schema(value_type = Reason)]
+        reason: &'static str,
+        stops_at: Timestamp,
+        container: ContainerView<'a>,
+    },
+    /// A desktop was removed.
+    Removed { container: ContainerView<'a> },
+}
+
+pub(super) fn routes() -> Routes {
+    let call = Call::get("/api/container/events", "A WebSocket that tells of each change of one's own desktops")
+        .about("It begins with how they are. Every message is one JSON object, `EventMessage`. The handshake is that of RFC 6455, or of RFC 8441 over HTTP/2, where the answer is 200.")
+        .takes("query", "all", "`1` for everybody's; admins only.")
+        .takes("header", "Origin", "The gateway's own origin; browsers send it by themselves.")
+        .says(101, "The WebSocket is open.")
+        .messages::<EventMessage<'static>>();
+    Routes::default().on(call, events)
+}
 
 pub(super) async fn events(
     State(state): State<ApiState>,
@@ -158,25 +194,25 @@ async fn message(
 ) -> Result<Message, DesktopError> {
     let desktop = change.desktop();
     let container = viewer.show(desktop);
-    let value = match (change, viewer.planned(desktop)) {
-        (Change::Removed(_), _) => json!({ "type": "removed", "container": container }),
-        (Change::Warning(_), Some(planned)) => json!({
-            "type": "warning",
-            "reason": planned.reason.as_str(),
-            "stops_at": planned.at,
-            "container": container,
-        }),
+    let message = match (change, viewer.planned(desktop)) {
+        (Change::Removed(_), _) => EventMessage::Removed { container },
+        (Change::Warning(_), Some(planned)) => EventMessage::Warning {
+            reason: planned.reason.as_str(),
+            stops_at: planned.at,
+            container,
+        },
         (Change::To(_) | Change::Warning(_), _) => {
             let queue = state.desktops.queue_place(desktop).await?;
-            json!({
-                "type": "container",
-                "container": container,
-                "queue": queue.map(QueueView::from),
-                "progress": viewer.progress(desktop),
-            })
+            EventMessage::Container {
+                container,
+                queue: queue.map(QueueView::from),
+                progress: viewer.progress(desktop),
+            }
         }
     };
-    Ok(Message::text(value.to_string()))
+    // Ids, words and times are always JSON.
+    let text = serde_json::to_string(&message).unwrap_or_default();
+    Ok(Message::text(text))
 }
 
 /// How a desktop is now, with the warning that is out.

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
 use crate::authn::{Authenticated, AuthnError};
@@ -69,7 +70,7 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonBody<T> {
 }
 
 /// Which desktop is meant: by id, by template, or simply the newest.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     id: Option<String>,

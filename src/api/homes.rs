@@ -3,12 +3,32 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::extract::{Caller, JsonBody, Which};
-use super::view::Viewer;
+use super::routes::Routes;
+use super::view::{ContainerView, Viewer};
 use super::{ApiError, ApiState, answer};
 use crate::authz::policy::Action;
+use crate::respond::describe::Call;
+
+/// The desktop that ended, if there was one.
+#[derive(Serialize, ToSchema)]
+struct Reset<'a> {
+    container: Option<ContainerView<'a>>,
+}
+
+pub(super) fn routes() -> Routes {
+    let call = Call::post(
+        "/api/container/reset",
+        "A fresh start: sets the home aside and removes the desktop",
+    )
+    .body::<Which>()
+    .answers::<Reset<'static>>(200, "The home is set aside.")
+    .refuses(&[404, 409]);
+    Routes::default().on(call, reset)
+}
 
 pub(super) async fn reset(
     State(state): State<ApiState>,
@@ -28,5 +48,5 @@ pub(super) async fn reset(
     };
     let desktop = state.desktops.reset(who.user(), &template, &actor).await?;
     let container = desktop.as_ref().map(|desktop| viewer.show(desktop));
-    Ok(answer(StatusCode::OK, json!({ "container": container })))
+    Ok(answer(StatusCode::OK, Reset { container }))
 }

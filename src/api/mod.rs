@@ -6,6 +6,7 @@ mod containers;
 mod events;
 mod extract;
 mod homes;
+mod routes;
 mod sessions;
 mod teacher;
 mod tokens;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
+use serde::Serialize;
 use tower_service::Service;
 
 use crate::audit::Audit;
@@ -33,10 +34,12 @@ use crate::desktop::Desktops;
 use crate::model::time::Timestamp;
 use crate::people::People;
 use crate::request::{Request, RequestContext, Response};
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::respond::problem;
 use crate::store::Database;
 use crate::tasks::Tasks;
+use routes::Routes;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -75,41 +78,7 @@ impl Api {
     /// The API over these parts.
     #[must_use]
     pub fn new(state: ApiState) -> Self {
-        let router = Router::new()
-            .route("/api/container/start", post(containers::start))
-            .route("/api/container/status", get(containers::status))
-            .route("/api/container/stop", post(containers::stop))
-            .route("/api/container/extend", post(containers::extend))
-            .route("/api/container/remove", post(containers::remove))
-            .route("/api/container/reset", post(homes::reset))
-            .route("/api/container/list", get(containers::list))
-            .route("/api/container/events", get(events::events))
-            .route("/api/templates", get(containers::templates))
-            .route(
-                "/api/tokens",
-                get(tokens::list)
-                    .post(tokens::create)
-                    .fallback(only("GET, HEAD, POST")),
-            )
-            .route(
-                "/api/tokens/{id}",
-                delete(tokens::revoke).fallback(only("DELETE")),
-            )
-            .route(
-                "/api/sessions",
-                get(sessions::list)
-                    .delete(sessions::end_all)
-                    .fallback(only("GET, HEAD, DELETE")),
-            )
-            .route(
-                "/api/sessions/{id}",
-                delete(sessions::end).fallback(only("DELETE")),
-            )
-            .merge(admin::routes())
-            .merge(teacher::routes())
-            .method_not_allowed_fallback(wrong_method)
-            .fallback(|| async { ApiError(HttpError::NotFound) })
-            .with_state(state);
+        let router = routes().router().with_state(state);
         Self { router }
     }
 
@@ -143,24 +112,26 @@ impl Api {
     }
 }
 
+/// Every call with its handler.
+fn routes() -> Routes {
+    containers::routes()
+        .merge(homes::routes())
+        .merge(events::routes())
+        .merge(tokens::routes())
+        .merge(sessions::routes())
+        .merge(teacher::routes())
+        .merge(admin::routes())
+}
+
+/// What the API consists of, for `/openapi.json`.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    routes().calls()
+}
+
 /// A JSON answer that no cache keeps.
-fn answer(status: StatusCode, value: serde_json::Value) -> axum::response::Response {
+fn answer(status: StatusCode, value: impl Serialize) -> axum::response::Response {
     (status, [(CACHE_CONTROL, "no-store")], Json(value)).into_response()
-}
-
-/// Refuses the methods that an address with several, or with an unusual one, does not have.
-fn only(allowed: &'static str) -> impl Fn() -> std::future::Ready<ApiError> + Clone {
-    move || std::future::ready(ApiError(HttpError::Method(allowed)))
-}
-
-/// Most addresses are for reading or for changing, not for both.
-async fn wrong_method(method: axum::http::Method) -> ApiError {
-    let allowed = if method == axum::http::Method::POST {
-        "GET, HEAD"
-    } else {
-        "POST"
-    };
-    ApiError(HttpError::Method(allowed))
 }
 
 /// An error on its way out of the router.

@@ -6,20 +6,23 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
 use super::answer;
 use super::extract::Caller;
+use super::routes::Routes;
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
 use crate::model::audit::Action;
 use crate::model::id::SessionId;
 use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::store::sessions::{EndedSession, ListedSession};
 
-/// A session in a list.
-#[derive(Debug, Serialize)]
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionView<'a> {
     id: SessionId,
     current: bool,
@@ -48,16 +51,47 @@ impl<'a> SessionView<'a> {
 }
 
 /// Which sessions are left.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Keep {
+    #[param(inline)]
     keep: Option<Kept>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kept {
     Current,
+}
+
+/// Sessions that live, the last used first.
+#[derive(Serialize, ToSchema)]
+struct Sessions<'a> {
+    sessions: Vec<SessionView<'a>>,
+}
+
+/// The sessions that were ended.
+#[derive(Serialize, ToSchema)]
+struct Ended {
+    ended: Vec<SessionId>,
+}
+
+pub(super) fn routes() -> Routes {
+    let only = "With a session only.";
+    let list = Call::get("/api/sessions", "Where one is signed in")
+        .about(only)
+        .answers::<Sessions<'static>>(200, "One's own sessions.");
+    let end = Call::delete("/api/sessions/{id}", "Ends a session of one's own")
+        .about(only)
+        .answers::<Ended>(200, "It is over.");
+    let end_all = Call::delete("/api/sessions", "Ends all of one's own sessions")
+        .about(only)
+        .query::<Keep>()
+        .answers::<Ended>(200, "They are over.");
+    Routes::default()
+        .on(list, self::list)
+        .on(end, self::end)
+        .on(end_all, self::end_all)
 }
 
 impl<S: Sync> FromRequestParts<S> for Keep {
@@ -80,7 +114,7 @@ pub(super) async fn list(
         .iter()
         .map(|listed| SessionView::new(listed, session.id));
     let sessions: Vec<_> = views.collect();
-    Ok(answer(StatusCode::OK, json!({ "sessions": sessions })))
+    Ok(answer(StatusCode::OK, Sessions { sessions }))
 }
 
 pub(super) async fn end(
@@ -112,6 +146,6 @@ pub(super) async fn end_all(
 }
 
 fn ended_answer(ended: &[EndedSession]) -> Response {
-    let ids: Vec<SessionId> = ended.iter().map(|session| session.id).collect();
-    answer(StatusCode::OK, json!({ "ended": ids }))
+    let ended = ended.iter().map(|session| session.id).collect();
+    answer(StatusCode::OK, Ended { ended })
 }

@@ -1,38 +1,127 @@
 //! `/api/teacher/*`: what teachers see and do in the classes that they are in. Every handler asks for a [`Teacher`].
 
-use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{PartialSchema, ToSchema};
 
+use super::containers::OneContainer;
 use super::extract::{Caller, JsonBody};
-use super::view::{OwnerView, Viewer};
+use super::routes::Routes;
+use super::view::{ContainerView, OwnerView, Status, Viewer, codes, public_status};
 use super::{ApiError, ApiState, answer};
 use crate::authz::AuthzError;
 use crate::authz::classes::{TeacherGrant, authorize_teacher};
 use crate::authz::policy::Action;
+use crate::desktop::DesktopError;
 use crate::model::audit::Actor;
 use crate::model::desktop::Desktop;
-use crate::model::id::DesktopId;
+use crate::model::id::{DesktopId, UserId};
 use crate::model::reason::Reason;
 use crate::model::user::User;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 
 /// Pupils whose desktops are started or stopped at the same time. The engine has a queue of its own.
 const PARALLEL: usize = 8;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/api/teacher/classes", get(classes))
-        .route("/api/teacher/classes/{class}", get(class))
-        .route("/api/teacher/classes/{class}/start", post(start))
-        .route("/api/teacher/classes/{class}/stop", post(stop))
-        .route("/api/teacher/containers/{id}/stop", post(stop_one))
+/// A class in the list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Class)]
+struct ClassView<'a> {
+    name: &'a str,
+    pupils: usize,
+    live_desktops: usize,
+}
+
+/// One's classes.
+#[derive(Serialize, ToSchema)]
+struct Classes<'a> {
+    classes: Vec<ClassView<'a>>,
+}
+
+/// Somebody of a class.
+#[derive(Serialize, ToSchema)]
+struct Pupil<'a> {
+    user: OwnerView<'a>,
+    containers: Vec<ContainerView<'a>>,
+}
+
+/// A class and everybody in it, by name.
+#[derive(Serialize, ToSchema)]
+struct OneClass<'a> {
+    name: &'a str,
+    pupils: Vec<Pupil<'a>>,
+}
+
+/// How it went with each.
+#[derive(Serialize, ToSchema)]
+struct PupilResults {
+    results: Vec<PupilResult>,
+}
+
+/// Whose result it is.
+#[derive(Serialize, ToSchema)]
+struct PupilName {
+    id: UserId,
+    username: String,
+    name: Option<String>,
+}
+
+/// How it went with one: the desktop, or the code of an error.
+#[derive(Serialize, ToSchema)]
+struct PupilResult {
+    user: PupilName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    id: Option<DesktopId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = Status::schema)]
+    status: Option<&'static str>,
+    /// Whether it was not there before, of a start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    new: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = codes)]
+    error: Option<&'static str>,
+}
+
+pub(super) fn routes() -> Routes {
+    let classes = Call::get("/api/teacher/classes", "The classes that one looks after")
+        .answers::<Classes<'static>>(200, "The classes.");
+    let class = Call::get(
+        "/api/teacher/classes/{class}",
+        "Who is in a class, and what they have",
+    )
+    .answers::<OneClass<'static>>(200, "The class.");
+    let each = |call: Call| {
+        call.body::<OfTemplate>()
+            .answers::<PupilResults>(200, "How it went with each.")
+    };
+    let start = Call::post(
+        "/api/teacher/classes/{class}/start",
+        "Starts a desktop for everybody in a class",
+    );
+    let stop = Call::post(
+        "/api/teacher/classes/{class}/stop",
+        "Stops the desktops of a class",
+    );
+    let stop_one = Call::post(
+        "/api/teacher/containers/{id}/stop",
+        "Stops a pupil's desktop",
+    )
+    .answers::<OneContainer<'static>>(200, "The desktop.")
+    .refuses(&[409]);
+    Routes::default()
+        .on(classes, self::classes)
+        .on(class, self::class)
+        .on(each(start), self::start)
+        .on(each(stop), self::stop)
+        .on(stop_one, self::stop_one)
 }
 
 /// Somebody who looks after classes.
@@ -52,7 +141,7 @@ impl FromRequestParts<ApiState> for Teacher {
 }
 
 /// Which of the pupils' desktops.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OfTemplate {
     template: Option<String>,
@@ -68,9 +157,13 @@ async fn classes(
         let pupils = pupils(&state, &grant, class, Action::SeeState).await?;
         let desktops = desktops_of(&state, &pupils).await?;
         let live = desktops.iter().filter(|one| one.status.is_live()).count();
-        rows.push(json!({ "name": class, "pupils": pupils.len(), "live_desktops": live }));
+        rows.push(ClassView {
+            name: class,
+            pupils: pupils.len(),
+            live_desktops: live,
+        });
     }
-    Ok(answer(StatusCode::OK, json!({ "classes": rows })))
+    Ok(answer(StatusCode::OK, Classes { classes: rows }))
 }
 
 /// The pupils of a class with their desktops.
@@ -82,16 +175,18 @@ async fn class(
 ) -> Result<Response, ApiError> {
     let pupils = pupils(&state, &grant, &class, Action::SeeState).await?;
     let desktops = desktops_of(&state, &pupils).await?;
-    let rows: Vec<Value> = pupils
+    let rows = pupils
         .iter()
         .map(|pupil| {
             let own = desktops.iter().filter(|one| one.user_id == pupil.id);
-            let own: Vec<_> = own.map(|desktop| viewer.show(desktop)).collect();
-            json!({ "user": OwnerView::from(pupil), "containers": own })
+            Pupil {
+                user: OwnerView::from(pupil),
+                containers: own.map(|desktop| viewer.show(desktop)).collect(),
+            }
         })
         .collect();
-    let value = json!({ "name": class, "pupils": rows });
-    Ok(answer(StatusCode::OK, value))
+    let (name, pupils) = (class.as_str(), rows);
+    Ok(answer(StatusCode::OK, OneClass { name, pupils }))
 }
 
 /// Starts a desktop for each pupil who may have it; each has a result of its own.
@@ -105,16 +200,10 @@ async fn start(
     let (state, actor, template) = (&state, &actor, template.as_deref());
     let started = stream::iter(pupils).map(|pupil| async move {
         let started = state.desktops.start(&pupil, actor, template).await;
-        let value = match started {
-            Ok((desktop, new)) => {
-                json!({ "id": desktop.id, "status": desktop.status.as_str(), "new": new })
-            }
-            Err(error) => failure(error),
-        };
-        with_user(&pupil, value)
+        result_of(&pupil, started.map(|(desktop, new)| (desktop, Some(new))))
     });
-    let results: Vec<Value> = started.buffered(PARALLEL).collect().await;
-    Ok(answer(StatusCode::OK, json!({ "results": results })))
+    let results: Vec<_> = started.buffered(PARALLEL).collect().await;
+    Ok(answer(StatusCode::OK, PupilResults { results }))
 }
 
 /// Stops the live desktops of a class; each has a result of its own.
@@ -138,14 +227,10 @@ async fn stop(
     });
     let stopped = stream::iter(owned).map(|(id, owner)| async move {
         let stopped = state.desktops.stop(id, actor, Reason::Teacher).await;
-        let value = match stopped {
-            Ok(desktop) => json!({ "id": id, "status": desktop.status.as_str() }),
-            Err(error) => failure(error),
-        };
-        with_user(&owner, value)
+        result_of(&owner, stopped.map(|desktop| (desktop, None)))
     });
-    let results: Vec<Value> = stopped.buffered(PARALLEL).collect().await;
-    Ok(answer(StatusCode::OK, json!({ "results": results })))
+    let results: Vec<_> = stopped.buffered(PARALLEL).collect().await;
+    Ok(answer(StatusCode::OK, PupilResults { results }))
 }
 
 /// Stops one pupil's desktop.
@@ -159,8 +244,8 @@ async fn stop_one(
     let both = (&state.desktops, &state.database);
     grant.desktop(both, id, Action::Stop).await?;
     let desktop = state.desktops.stop(id, &actor, Reason::Teacher).await?;
-    let value = json!({ "container": viewer.show(&desktop) });
-    Ok(answer(StatusCode::OK, value))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 async fn pupils(
@@ -177,11 +262,25 @@ async fn desktops_of(state: &ApiState, pupils: &[User]) -> Result<Vec<Desktop>, 
     Ok(state.database.desktops_of(&ids).await?)
 }
 
-fn failure(error: impl Into<HttpError>) -> Value {
-    json!({ "error": error.into().row().code })
-}
-
-fn with_user(pupil: &User, mut result: Value) -> Value {
-    result["user"] = json!(OwnerView::from(pupil));
-    result
+fn result_of(pupil: &User, result: Result<(Desktop, Option<bool>), DesktopError>) -> PupilResult {
+    let mut of_pupil = PupilResult {
+        user: PupilName {
+            id: pupil.id,
+            username: pupil.identity.username.clone(),
+            name: pupil.identity.name.clone(),
+        },
+        id: None,
+        status: None,
+        new: None,
+        error: None,
+    };
+    match result {
+        Ok((desktop, new)) => {
+            of_pupil.id = Some(desktop.id);
+            of_pupil.status = Some(public_status(desktop.status));
+            of_pupil.new = new;
+        }
+        Err(error) => of_pupil.error = Some(HttpError::from(error).row().code),
+    }
+    of_pupil
 }

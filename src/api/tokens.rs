@@ -1,35 +1,41 @@
 //! `/api/tokens`: one's own API tokens.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::extract::{Caller, JsonBody};
-use super::{ApiError, ApiState};
+use super::routes::Routes;
+use super::{ApiError, ApiState, answer};
 use crate::authn::api_tokens::Wish;
 use crate::config::parse;
 use crate::model::id::TokenId;
 use crate::model::scope::{Scope, Scopes};
 use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::store::api_tokens::StoredToken;
 
 /// What a new token shall be.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBody {
+    /// What its owner calls it: 1 to 100 printable characters.
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 100)]
     name: String,
+    /// `read` if nothing is said.
+    #[schema(value_type = Option<Vec<Scope>>, min_items = 1)]
     scopes: Option<Vec<String>>,
+    /// A duration such as `90s`, `15m`, `6h` or `30d`; for ever if nothing is said.
     expires_in: Option<String>,
 }
 
 /// A token in answers; the secret is only in the answer that made it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
 struct TokenView<'a> {
     id: TokenId,
     name: &'a str,
@@ -37,8 +43,34 @@ struct TokenView<'a> {
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used: Option<Timestamp>,
+    /// The secret, in the answer that made it and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     token: Option<&'a str>,
+}
+
+/// API tokens, the newest first.
+#[derive(Serialize, ToSchema)]
+struct Tokens<'a> {
+    tokens: Vec<TokenView<'a>>,
+}
+
+pub(super) fn routes() -> Routes {
+    let list = Call::get("/api/tokens", "One's own API tokens")
+        .about("With a session only.")
+        .answers::<Tokens<'static>>(200, "The tokens, without their secrets.");
+    let create = Call::post("/api/tokens", "Makes an API token")
+        .about("With a session only.")
+        .body::<CreateBody>()
+        .answers::<TokenView<'static>>(201, "The token, with its secret.")
+        .refuses(&[409]);
+    let revoke = Call::delete("/api/tokens/{id}", "Revokes an API token")
+        .about("With a session only.")
+        .says(204, "It is revoked.");
+    Routes::default()
+        .on(list, self::list)
+        .on(create, self::create)
+        .on(revoke, self::revoke)
 }
 
 impl<'a> TokenView<'a> {
@@ -65,8 +97,7 @@ pub(super) async fn list(
         .iter()
         .map(|token| TokenView::new(token, None))
         .collect();
-    let value = json!({ "tokens": tokens });
-    Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")], Json(value)).into_response())
+    Ok(answer(StatusCode::OK, Tokens { tokens }))
 }
 
 pub(super) async fn create(
@@ -77,12 +108,7 @@ pub(super) async fn create(
     let user = &who.session()?.user;
     let (secret, token) = state.tokens.create(user, &body.wish()?, &actor).await?;
     let view = TokenView::new(&token, Some(secret.expose()));
-    Ok((
-        StatusCode::CREATED,
-        [(CACHE_CONTROL, "no-store")],
-        Json(view),
-    )
-        .into_response())
+    Ok(answer(StatusCode::CREATED, view))
 }
 
 pub(super) async fn revoke(

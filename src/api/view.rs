@@ -5,16 +5,20 @@ use std::borrow::Cow;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::{ApiError, ApiState};
 use crate::desktop::{Desktops, Planned, QueuePlace};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::reason::Reason;
+use crate::model::schema;
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::request::lang::Lang;
+use crate::respond::code::CODES;
 use crate::respond::reason;
 
 /// Shows desktops to whoever asks.
@@ -34,8 +38,11 @@ impl FromRequestParts<ApiState> for Viewer {
     }
 }
 
-/// `container` in answers; the names are those of the original system.
-#[derive(Debug, Serialize)]
+/// A desktop, and the container that the engine runs for it.
+///
+/// Times are null where something has not happened.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Container)]
 pub(super) struct ContainerView<'a> {
     id: DesktopId,
     user_id: UserId,
@@ -44,8 +51,11 @@ pub(super) struct ContainerView<'a> {
     container_name: &'a str,
     image_name: &'a str,
     template: &'a str,
+    #[schema(value_type = Status)]
     status: &'static str,
+    /// A sentence for people, in German or English by `Accept-Language`.
     status_reason: Option<Cow<'a, str>>,
+    #[schema(value_type = Option<Reason>)]
     status_reason_code: Option<&'static str>,
     host_port: Option<u16>,
     container_port: u16,
@@ -53,6 +63,7 @@ pub(super) struct ContainerView<'a> {
     started_at: Option<Timestamp>,
     stopped_at: Option<Timestamp>,
     stops_at: Option<Timestamp>,
+    #[schema(value_type = Option<Reason>)]
     stops_because: Option<&'static str>,
     stops_soon: bool,
     last_accessed: Option<Timestamp>,
@@ -95,12 +106,21 @@ impl Viewer {
 }
 
 /// `progress` of a start: which step it is at, and how much of it is done where that can be told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
 pub(super) struct ProgressView {
     /// `queued`, `pulling` (its image), `creating` (its container) or `starting` (its container runs, and does not
     /// answer yet).
+    #[schema(schema_with = steps)]
     step: &'static str,
     percent: Option<u8>,
+}
+
+fn steps() -> RefOr<Schema> {
+    schema::words(
+        ["queued", "pulling", "creating", "starting"],
+        "What is being done.",
+    )
 }
 
 impl Viewer {
@@ -119,8 +139,27 @@ impl Viewer {
     }
 }
 
+/// The words of errors, for descriptions.
+pub(super) fn codes() -> RefOr<Schema> {
+    schema::words(CODES.iter().copied(), "A stable word for programs.")
+}
+
+/// The words of `status`, for descriptions.
+pub(super) struct Status;
+
+impl PartialSchema for Status {
+    fn schema() -> RefOr<Schema> {
+        let mut words: Vec<&str> = State::ALL.map(public_status).to_vec();
+        words.dedup();
+        schema::words(words, "Where a desktop is in its life.")
+    }
+}
+
+impl ToSchema for Status {}
+
 /// Whose a desktop is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Owner)]
 pub(super) struct OwnerView<'a> {
     id: UserId,
     username: &'a str,
@@ -139,15 +178,16 @@ impl<'a> From<&'a User> for OwnerView<'a> {
 
 /// The status that programs see: for them, a container that runs and does not answer yet is still being
 /// created.
-const fn public_status(state: State) -> &'static str {
+pub(super) const fn public_status(state: State) -> &'static str {
     match state {
         State::Starting => State::Creating.as_str(),
         other => other.as_str(),
     }
 }
 
-/// `queue` beside a desktop that waits for its turn.
-#[derive(Debug, Serialize)]
+/// Where a desktop is that waits for its turn.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Queue)]
 pub(super) struct QueueView {
     /// 1: the next one.
     position: usize,
@@ -164,8 +204,9 @@ impl From<QueuePlace> for QueueView {
     }
 }
 
-/// A template in a list.
-#[derive(Debug, Serialize)]
+/// What may be started; texts are in German or English by `Accept-Language`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Template)]
 pub(super) struct TemplateView<'a> {
     id: &'a str,
     title: &'a str,

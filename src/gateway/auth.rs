@@ -1,22 +1,28 @@
-//! Login, logout and `/session`: the HTTP side of `authn`.
+//! Login and logout: the HTTP side of `authn`.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SET_COOKIE};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Gateway;
 use super::limits::LoginStep;
 use crate::authn::cookies::Cookies;
 use crate::authn::oidc::SIGNED_OUT;
 use crate::authn::origin::CSRF_HEADER;
-use crate::authn::principal::Principal;
-use crate::authn::session::Session;
 use crate::authn::{Authenticated, AuthnError, Welcome};
 use crate::model::audit::{Action, Actor, Event, Object, Outcome};
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{json as json_answer, redirect};
 use crate::telemetry::ErrorChain;
+
+/// The session is over.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoggedOut {
+    /// Where the provider ends its own session; `/` if it has no such address.
+    logout_url: String,
+}
 
 pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
@@ -111,51 +117,6 @@ impl Gateway {
         self.audit.record(event.detail("error", &text));
     }
 
-    /// `GET /session`
-    pub(super) async fn session(
-        &self,
-        context: &RequestContext,
-        request: &Request,
-    ) -> Result<Response, HttpError> {
-        let who = self.authenticator.authenticate(request.headers()).await;
-        let who = who.map_err(|error| self.limits.refused(context, error.into()))?;
-        let user = who.user();
-        let mut value = json!({
-            "authenticated": true,
-            "user": {
-                "id": user.id,
-                "username": user.identity.username,
-                "name": user.identity.name,
-                "email": user.identity.email,
-                "role": user.identity.role,
-                "groups": user.identity.groups,
-            },
-        });
-        match &who.principal {
-            Principal::Session(session) => {
-                let Session {
-                    id,
-                    created_at,
-                    expires_at,
-                    ..
-                } = &**session;
-                value["session"] =
-                    json!({ "id": id, "created_at": created_at, "expires_at": expires_at });
-            }
-            Principal::Token(token) => {
-                value["session"] = Value::Null;
-                value["token"] = json!({
-                    "id": token.id,
-                    "name": token.name,
-                    "scopes": token.scopes,
-                    "created_at": token.created_at,
-                    "expires_at": token.expires_at,
-                });
-            }
-        }
-        Ok(json_answer(StatusCode::OK, &value))
-    }
-
     /// `POST /logout`. Somebody without a session is logged out already.
     pub(super) async fn logout(
         &self,
@@ -179,7 +140,7 @@ impl Gateway {
         let mut response = if context.wants_page {
             redirect(StatusCode::SEE_OTHER, &to)
         } else {
-            json_answer(StatusCode::OK, &json!({ "logout_url": to }))
+            json_answer(StatusCode::OK, &LoggedOut { logout_url: to })
         };
         add_cookie(&mut response, &Cookies::clear_session());
         Ok(response)

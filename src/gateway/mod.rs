@@ -3,6 +3,7 @@
 
 mod access_log;
 mod auth;
+pub mod description;
 mod desktops;
 mod extended_connect;
 mod forms;
@@ -10,6 +11,7 @@ pub mod limits;
 mod pages;
 mod provider_logout;
 pub mod route;
+mod whoami;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +35,7 @@ use crate::respond::{problem, redirect, security};
 use crate::store::Database;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use description::Description;
 use limits::Limits;
 use route::Route;
 
@@ -59,6 +62,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// What follows from the end of sessions.
     pub sign_out: SignOut,
+    /// What all of this is, for programs.
+    pub description: Description,
     /// Balancers whose word on the client's address is taken.
     pub trusted: TrustedProxies,
 }
@@ -144,7 +149,9 @@ impl Gateway {
         }
         // A desktop's page can make the browser load pages of the portal, or of other desktops, before anybody
         // visits them. No page of ours asks for that.
-        if !matches!(route, Route::Asset(_)) && route::is_prefetch(request.headers()) {
+        if !matches!(route, Route::Asset(_) | Route::Description)
+            && route::is_prefetch(request.headers())
+        {
             return Err(HttpError::Prefetch);
         }
         match route {
@@ -186,6 +193,7 @@ impl Gateway {
             Route::BackchannelLogout => Ok(self.backchannel_logout(context, request).await),
             Route::FrontchannelLogout => Ok(self.frontchannel_logout(context, &request).await),
             Route::Asset(name) => pages::asset(name, &request),
+            Route::Description => Ok(self.description.serve(&request)),
             Route::Live => Ok(pages::live()),
             Route::Ready => Ok(self.ready().await),
         }

@@ -3,9 +3,12 @@
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, UPGRADE};
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::Gateway;
 use super::auth::query_value;
@@ -15,6 +18,7 @@ use crate::authn::{Authenticated, AuthnError};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
+use crate::model::schema;
 use crate::model::template::{Home as TemplateHome, Template, fill};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -84,7 +88,16 @@ fn is_at_entry(entry: &str, query: &str) -> bool {
 /// A file of the portal, which browsers keep and ask about.
 pub(super) fn asset(name: &str, request: &Request) -> Result<Response, HttpError> {
     let asset = portal::asset(name).ok_or(HttpError::NotFound)?;
-    let digest = digest::digest(&digest::SHA256, asset.bytes);
+    Ok(file(
+        asset.content_type,
+        Bytes::from_static(asset.bytes),
+        request,
+    ))
+}
+
+/// What changes with the program only.
+pub(super) fn file(content_type: &'static str, bytes: Bytes, request: &Request) -> Response {
+    let digest = digest::digest(&digest::SHA256, &bytes);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12]));
     let known = request
         .headers()
@@ -93,21 +106,54 @@ pub(super) fn asset(name: &str, request: &Request) -> Result<Response, HttpError
     let (status, body) = if known {
         (StatusCode::NOT_MODIFIED, body::empty())
     } else {
-        (StatusCode::OK, body::full(asset.bytes))
+        (StatusCode::OK, body::full(bytes))
     };
-    let mut response = content(status, asset.content_type, body);
+    let mut response = content(status, content_type, body);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(etag) = HeaderValue::try_from(etag) {
         response.headers_mut().insert(ETAG, etag);
     }
-    Ok(response)
+    response
+}
+
+/// The process lives.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Live {
+    #[schema(schema_with = live_word)]
+    status: &'static str,
+}
+
+fn live_word() -> RefOr<Schema> {
+    schema::words(["ok"], "Always the same.")
+}
+
+/// Whether the process can do its work, and what is missing.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    #[schema(schema_with = ready_words)]
+    status: &'static str,
+    #[schema(schema_with = part_words)]
+    database: &'static str,
+    #[schema(schema_with = part_words)]
+    engine: &'static str,
+}
+
+fn ready_words() -> RefOr<Schema> {
+    schema::words(
+        ["ok", "unavailable", "draining"],
+        "All together; `draining` while it stops.",
+    )
+}
+
+fn part_words() -> RefOr<Schema> {
+    schema::words(["ok", "unavailable"], "Whether it answers.")
 }
 
 /// `/healthz`
 pub(super) fn live() -> Response {
-    json_answer(StatusCode::OK, &json!({ "status": "ok" }))
+    json_answer(StatusCode::OK, &Live { status: "ok" })
 }
 
 impl Gateway {
@@ -123,12 +169,12 @@ impl Gateway {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let value = json!({
-            "status": if draining { "draining" } else { word(ready) },
-            "database": word(database),
-            "engine": word(engine),
-        });
-        json_answer(status, &value)
+        let readiness = Readiness {
+            status: if draining { "draining" } else { word(ready) },
+            database: word(database),
+            engine: word(engine),
+        };
+        json_answer(status, &readiness)
     }
 
     /// The start page: one's desktops, or the way to sign in.

@@ -4,7 +4,8 @@
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Gateway;
 use super::auth::query_value;
@@ -44,7 +45,7 @@ impl Gateway {
         match self.authenticator.log_out_by_token(&token).await {
             Ok(ended) => {
                 self.ended_by_provider(context, &ended, "backchannel_logout");
-                content(StatusCode::OK, "application/json", body::full("{}"))
+                json_answer(StatusCode::OK, &Obeyed {})
             }
             Err(FinishError::Login(error @ LoginError::Unacceptable(..))) => {
                 let error = ErrorChain(&error);
@@ -138,8 +139,21 @@ impl Gateway {
     }
 }
 
-/// An answer as the specification has it.
-fn refuse(status: StatusCode, error: &str, description: &str) -> Response {
-    let value = json!({ "error": error, "error_description": description });
-    json_answer(status, &value)
+/// Nobody of them is signed in any more.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Obeyed {}
+
+/// A refusal as the specification has it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogoutError {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+fn refuse(status: StatusCode, error: &'static str, error_description: &'static str) -> Response {
+    let refusal = LogoutError {
+        error,
+        error_description,
+    };
+    json_answer(status, &refusal)
 }

@@ -58,6 +58,8 @@ pub enum Route<'a> {
     FrontchannelLogout,
     /// A file of the portal.
     Asset(&'a str),
+    /// `/openapi.json`: what all of this is.
+    Description,
     /// The process lives.
     Live,
     /// The process can do its work.
@@ -95,6 +97,7 @@ impl<'a> Route<'a> {
             "/login" => Self::Login,
             "/authorize" => Self::Authorize,
             "/session" => Self::Session,
+            "/openapi.json" => Self::Description,
             "/healthz" => Self::Live,
             "/readyz" => Self::Ready,
             "/favicon.ico" => Self::Asset("favicon.svg"),
@@ -149,7 +152,7 @@ impl<'a> Route<'a> {
             | Self::Logout
             | Self::BackchannelLogout
             | Self::FrontchannelLogout => "auth",
-            Self::Asset(_) => "asset",
+            Self::Asset(_) | Self::Description => "asset",
             Self::Live | Self::Ready => "health",
         }
     }

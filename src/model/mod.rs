@@ -10,6 +10,7 @@ pub mod mount;
 pub mod preset;
 pub mod rate;
 pub mod reason;
+pub mod schema;
 pub mod scope;
 pub mod subnet;
 pub mod template;

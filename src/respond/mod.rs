@@ -1,7 +1,10 @@
 //! How an outcome looks on the wire: [`error`] holds the one table from errors to status, code and
 //! text, [`problem`] writes it as RFC 9457 JSON or as a page, [`security`] adds our own headers,
-//! [`reason`] has the words for why a desktop ended, [`german`] those for errors.
+//! [`reason`] has the words for why a desktop ended, [`german`] those for errors, [`describe`] those of
+//! `/openapi.json`.
 
+pub mod code;
+pub mod describe;
 pub mod error;
 pub mod german;
 pub mod page;
@@ -11,6 +14,7 @@ pub mod security;
 
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
+use serde::Serialize;
 
 use crate::request::{Body, Response, body};
 
@@ -27,8 +31,10 @@ pub fn content(status: StatusCode, content_type: &'static str, body: Body) -> Re
 
 /// A JSON answer.
 #[must_use]
-pub fn json(status: StatusCode, value: &serde_json::Value) -> Response {
-    content(status, "application/json", body::full(value.to_string()))
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // What is answered is made of text, numbers and lists of them, which are always JSON.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    content(status, "application/json", body::full(text))
 }
 
 /// One of our pages.

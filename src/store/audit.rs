@@ -1,11 +1,14 @@
 //! The `audit_log` table. Rows are added and read; the only statements that change it otherwise are those of
 //! retention and of forgetting a person.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sqlx::Row;
+use utoipa::ToSchema;
 
 use super::conditions::Conditions;
 use super::{Database, StoreError, on_pool};
+use crate::model::audit::{Action, ActorKind, Outcome};
 use crate::model::id::AuditId;
 use crate::model::time::Timestamp;
 
@@ -44,31 +47,90 @@ pub struct Entry {
     pub details: Map<String, Value>,
 }
 
+/// An entry of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+pub struct EntryView<'a> {
+    id: AuditId,
+    at: Timestamp,
+    #[schema(value_type = Action)]
+    action: &'a str,
+    #[schema(value_type = Outcome)]
+    outcome: &'a str,
+    /// Why, as a word.
+    reason: Option<&'a str>,
+    actor: ActorView<'a>,
+    subject: Option<SubjectView<'a>>,
+    object: Option<ObjectView<'a>>,
+    /// Where the request came from.
+    address: Option<&'a str>,
+    /// Which request.
+    request_id: Option<&'a str>,
+    /// What else there is to know.
+    #[schema(additional_properties)]
+    details: &'a Map<String, Value>,
+}
+
+/// Who did it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditActor)]
+struct ActorView<'a> {
+    #[schema(value_type = ActorKind)]
+    kind: &'a str,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+}
+
+/// Whom it was done to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditSubject)]
+struct SubjectView<'a> {
+    id: &'a str,
+    username: Option<&'a str>,
+}
+
+/// What it was done to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditObject)]
+struct ObjectView<'a> {
+    kind: &'a str,
+    id: Option<&'a str>,
+}
+
 impl Entry {
-    /// As answers and exports show it.
+    /// As answers show it.
+    #[must_use]
+    pub fn view(&self) -> EntryView<'_> {
+        EntryView {
+            id: self.id,
+            at: self.at,
+            action: &self.action,
+            outcome: &self.outcome,
+            reason: self.reason.as_deref(),
+            actor: ActorView {
+                kind: &self.actor_kind,
+                id: self.actor_id.as_deref(),
+                name: self.actor_name.as_deref(),
+            },
+            subject: self.subject_id.as_deref().map(|id| SubjectView {
+                id,
+                username: self.subject_name.as_deref(),
+            }),
+            object: self.object_kind.as_deref().map(|kind| ObjectView {
+                kind,
+                id: self.object_id.as_deref(),
+            }),
+            address: self.address.as_deref(),
+            request_id: self.request_id.as_deref(),
+            details: &self.details,
+        }
+    }
+
+    /// As exports show it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let subject = self
-            .subject_id
-            .as_ref()
-            .map(|id| json!({ "id": id, "username": self.subject_name }));
-        let object = self
-            .object_kind
-            .as_ref()
-            .map(|kind| json!({ "kind": kind, "id": self.object_id }));
-        json!({
-            "id": self.id,
-            "at": self.at,
-            "action": self.action,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "actor": { "kind": self.actor_kind, "id": self.actor_id, "name": self.actor_name },
-            "subject": subject,
-            "object": object,
-            "address": self.address,
-            "request_id": self.request_id,
-            "details": self.details,
-        })
+        // Ids, words and times are always JSON.
+        serde_json::to_value(self.view()).unwrap_or_default()
     }
 }
 

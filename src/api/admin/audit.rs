@@ -6,17 +6,20 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{Admin, Asked, said, unknown_word};
+use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::audit::Audit;
 use crate::model::audit::{Action, Event};
+use crate::model::id::AuditId;
 use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::store::StoreError;
-use crate::store::audit::{Entry, Filter};
+use crate::store::audit::{Entry, EntryView, Filter};
 
 /// Entries of a page when nothing is said.
 const DEFAULT_ENTRIES: u32 = 100;
@@ -25,15 +28,41 @@ const MAX_ENTRIES: u32 = 1000;
 /// The type of JSON lines.
 const NDJSON: &str = "application/x-ndjson";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// Id or name of who did it or to whom it was done.
     user: Option<String>,
+    #[param(schema_with = Action::schema)]
     action: Option<String>,
+    /// A day, or a time such as `2026-01-31T08:00:00Z`.
     since: Option<String>,
+    /// A day, or a time such as `2026-01-31T08:00:00Z`.
     until: Option<String>,
+    /// `next` of the page before.
+    #[param(schema_with = AuditId::schema)]
     before: Option<String>,
+    /// Entries of a page: 100 if nothing is said, 1000 at most.
     limit: Option<u32>,
+}
+
+/// A page of the audit log, the newest first.
+#[derive(Serialize, ToSchema)]
+struct Entries<'a> {
+    entries: Vec<EntryView<'a>>,
+    /// `before` of the next page, if there may be one.
+    next: Option<AuditId>,
+}
+
+pub(super) fn routes() -> Routes {
+    let call = Call::get("/api/admin/audit", "The audit log")
+        .query::<Query>()
+        .answers::<Entries<'static>>(
+            200,
+            "A page of it; with `Accept: application/x-ndjson` all of it, an entry per line.",
+        )
+        .shows(200, NDJSON, "All of it.");
+    Routes::default().on(call, list)
 }
 
 pub(super) async fn list(
@@ -54,11 +83,8 @@ pub(super) async fn list(
     let entries = state.audit.list(&filter, limit).await?;
     let full = u32::try_from(entries.len()).is_ok_and(|count| count == limit);
     let next = entries.last().filter(|_| full).map(|entry| entry.id);
-    let entries: Vec<Value> = entries.iter().map(Entry::to_json).collect();
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "entries": entries, "next": next }),
-    ))
+    let entries = entries.iter().map(Entry::view).collect();
+    Ok(answer(StatusCode::OK, Entries { entries, next }))
 }
 
 fn filter(query: Query) -> Result<Filter, HttpError> {

@@ -4,17 +4,22 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{Admin, Asked, page, said, unknown_word};
+use crate::api::containers::OneContainer;
 use crate::api::extract::JsonBody;
-use crate::api::view::{ContainerView, OwnerView, Viewer};
+use crate::api::routes::Routes;
+use crate::api::view::{ContainerView, OwnerView, Status, Viewer, codes, public_status};
 use crate::api::{ApiError, ApiState, answer};
 use crate::authz::AuthzError;
 use crate::authz::policy::Action;
 use crate::model::desktop::{Desktop, State as DesktopState};
 use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
+use crate::model::schema;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::store::overview::{DesktopFilter, DesktopOrder, Sort};
 
@@ -22,21 +27,29 @@ use crate::store::overview::{DesktopFilter, DesktopOrder, Sort};
 const MAX_MANY: usize = 100;
 
 /// Which desktops, in which order.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    #[param(schema_with = status_words)]
     status: Option<String>,
+    /// Id or name of whoever has them.
     user: Option<String>,
     template: Option<String>,
+    /// A part of a name.
     q: Option<String>,
+    #[param(schema_with = sort_words)]
     sort: Option<String>,
+    /// Rows of a page: 50 if nothing is said, 500 at most.
     limit: Option<u32>,
+    /// Rows before the page.
     offset: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which desktops.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Many {
+    #[schema(min_items = 1, max_items = 100)]
     ids: Vec<String>,
 }
 
@@ -45,6 +58,95 @@ struct OwnedView<'a> {
     #[serde(flatten)]
     container: ContainerView<'a>,
     owner: OwnerView<'a>,
+}
+
+impl PartialSchema for OwnedView<'_> {
+    /// That of a container, with one field more.
+    fn schema() -> RefOr<Schema> {
+        let mut schema = ContainerView::schema();
+        if let RefOr::T(Schema::Object(container)) = &mut schema {
+            let owner = utoipa::openapi::Ref::from_schema_name(OwnerView::name());
+            container.properties.insert("owner".into(), owner.into());
+            container.required.push("owner".into());
+        }
+        schema
+    }
+}
+
+impl ToSchema for OwnedView<'_> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "OwnedContainer".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((OwnerView::name().into(), OwnerView::schema()));
+        OwnerView::schemas(schemas);
+        ContainerView::schemas(schemas);
+    }
+}
+
+/// A page of desktops.
+#[derive(Serialize, ToSchema)]
+struct OwnedContainers<'a> {
+    containers: Vec<OwnedView<'a>>,
+    /// On all pages.
+    total: i64,
+}
+
+/// How it went with each.
+#[derive(Serialize, ToSchema)]
+struct Results<'a> {
+    results: Vec<ResultView<'a>>,
+}
+
+/// How it went with one: its status, or the code of an error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Result)]
+struct ResultView<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = Status::schema)]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = codes)]
+    error: Option<&'static str>,
+}
+
+fn status_words() -> RefOr<Schema> {
+    let words = "live queued creating running paused stopping stopped error";
+    schema::words(words.split(' '), "`live` are all that hold a port.")
+}
+
+fn sort_words() -> RefOr<Schema> {
+    let words = "created last_accessed user template status -created -last_accessed -user -template -status";
+    schema::words(
+        words.split(' '),
+        "With a `-` before it for the largest first.",
+    )
+}
+
+pub(super) fn routes() -> Routes {
+    let list = Call::get("/api/admin/containers", "Everybody's desktops")
+        .query::<Query>()
+        .answers::<OwnedContainers<'static>>(200, "A page of them.");
+    let many = |call: Call| {
+        call.body::<Many>()
+            .answers::<Results<'static>>(200, "How it went with each.")
+    };
+    let stop_many = Call::post("/api/admin/containers/stop", "Stops desktops");
+    let remove_many = Call::post("/api/admin/containers/remove", "Removes desktops");
+    let one = |call: Call| {
+        call.answers::<OneContainer<'static>>(200, "The desktop.")
+            .refuses(&[409])
+    };
+    let stop = Call::post("/api/admin/containers/{id}/stop", "Stops a desktop");
+    let remove = Call::post("/api/admin/containers/{id}/remove", "Removes a desktop");
+    Routes::default()
+        .on(list, self::list)
+        .on(many(stop_many), self::stop_many)
+        .on(many(remove_many), self::remove_many)
+        .on(one(stop), self::stop)
+        .on(one(remove), self::remove)
 }
 
 pub(super) async fn list(
@@ -70,8 +172,11 @@ pub(super) async fn list(
         owner: OwnerView::from(owner),
     });
     let containers: Vec<OwnedView<'_>> = rows.collect();
-    let value = json!({ "containers": containers, "total": listed.total });
-    Ok(answer(StatusCode::OK, value))
+    let total = listed.total;
+    Ok(answer(
+        StatusCode::OK,
+        OwnedContainers { containers, total },
+    ))
 }
 
 /// The states behind a word of the API, which knows `creating` for all that comes up; `live` are all that hold
@@ -119,10 +224,8 @@ pub(super) async fn stop(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let desktop = act(&state, &admin, &id, Action::Stop).await?;
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "container": viewer.show(&desktop) }),
-    ))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 pub(super) async fn remove(
@@ -132,10 +235,8 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let desktop = act(&state, &admin, &id, Action::Remove).await?;
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "container": viewer.show(&desktop) }),
-    ))
+    let container = viewer.show(&desktop);
+    Ok(answer(StatusCode::OK, OneContainer { container }))
 }
 
 pub(super) async fn stop_many(
@@ -185,14 +286,15 @@ async fn act_on_many(
     if many.ids.is_empty() || many.ids.len() > MAX_MANY {
         return Err(HttpError::Malformed("ids names 1 to 100 desktops").into());
     }
-    let mut results: Vec<Value> = Vec::with_capacity(many.ids.len());
+    let mut results = Vec::with_capacity(many.ids.len());
     for id in &many.ids {
-        results.push(match act(state, admin, id, action).await {
-            Ok(desktop) => json!({ "id": id, "status": desktop.status.as_str() }),
-            Err(error) => json!({ "id": id, "error": error.row().code }),
-        });
+        let (status, error) = match act(state, admin, id, action).await {
+            Ok(desktop) => (Some(public_status(desktop.status)), None),
+            Err(error) => (None, Some(error.row().code)),
+        };
+        results.push(ResultView { id, status, error });
     }
-    Ok(answer(StatusCode::OK, json!({ "results": results })))
+    Ok(answer(StatusCode::OK, Results { results }))
 }
 
 #[cfg(test)]

@@ -3,44 +3,102 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Admin;
 use crate::api::extract::JsonBody;
+use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::desktop::images::{Progress, Pull};
 use crate::model::audit::{Action, Event, Object};
+use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 
-#[derive(Debug, Default, Deserialize)]
+/// Which image.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// A reference such as `registry.example/desktop:1`.
+    #[schema(max_length = 255, pattern = "^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
     image: String,
 }
 
+/// An image that the engine has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Image)]
+struct ImageView<'a> {
+    id: String,
+    names: Vec<String>,
+    /// Bytes on disk.
+    size: i64,
+    created_at: Timestamp,
+    /// Templates that use it.
+    templates: Vec<&'a str>,
+}
+
+/// How far a pull is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pull)]
+struct PullView {
+    image: String,
+    state: PullState,
+    percent: u8,
+    begun_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum PullState {
+    Running,
+    Done,
+    Failed,
+}
+
+/// What the engine has, and what this gateway has it fetch.
+#[derive(Serialize, ToSchema)]
+struct Images<'a> {
+    images: Vec<ImageView<'a>>,
+    pulls: Vec<PullView>,
+}
+
+/// A pull.
+#[derive(Serialize, ToSchema)]
+struct OnePull {
+    pull: PullView,
+}
+
+pub(super) fn routes() -> Routes {
+    let list = Call::get("/api/admin/images", "Images that the engine has, and pulls")
+        .answers::<Images<'static>>(200, "Both.");
+    let pull = Call::post("/api/admin/images/pull", "Has the engine pull an image")
+        .about("The list says how it goes on.")
+        .body::<Wanted>()
+        .answers::<OnePull>(202, "The pull is under way.");
+    Routes::default().on(list, self::list).on(pull, self::pull)
+}
+
 pub(super) async fn list(State(state): State<ApiState>, _: Admin) -> Result<Response, ApiError> {
-    let images: Vec<Value> = state
+    let images = state
         .desktops
         .images()
         .await?
         .into_iter()
         .map(|image| {
             let templates = state.desktops.templates_of(&image.names);
-            json!({
-                "id": image.id,
-                "names": image.names,
-                "size": image.size,
-                "created_at": image.created_at,
-                "templates": templates,
-            })
+            ImageView {
+                id: image.id,
+                names: image.names,
+                size: image.size,
+                created_at: image.created_at,
+                templates,
+            }
         })
         .collect();
-    let pulls: Vec<Value> = state.desktops.pulls().iter().map(view).collect();
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "images": images, "pulls": pulls }),
-    ))
+    let pulls = state.desktops.pulls().iter().map(view).collect();
+    Ok(answer(StatusCode::OK, Images { images, pulls }))
 }
 
 /// Begins a pull, or joins the one of the same image that is under way. How it goes on is in the list.
@@ -60,22 +118,22 @@ pub(super) async fn pull(
             .audit
             .record(event.object(Object::Image(wanted.image)));
     }
-    Ok(answer(StatusCode::ACCEPTED, json!({ "pull": view(&pull) })))
+    Ok(answer(StatusCode::ACCEPTED, OnePull { pull: view(&pull) }))
 }
 
-fn view(pull: &Pull) -> Value {
+fn view(pull: &Pull) -> PullView {
     let (state, percent) = match pull.progress {
-        Progress::Running(percent) => ("running", percent),
-        Progress::Done => ("done", 100),
-        Progress::Failed(percent) => ("failed", percent),
+        Progress::Running(percent) => (PullState::Running, percent),
+        Progress::Done => (PullState::Done, 100),
+        Progress::Failed(percent) => (PullState::Failed, percent),
     };
-    json!({
-        "image": pull.image,
-        "state": state,
-        "percent": percent,
-        "begun_at": pull.begun_at,
-        "ended_at": pull.ended_at,
-    })
+    PullView {
+        image: pull.image.clone(),
+        state,
+        percent,
+        begun_at: pull.begun_at,
+        ended_at: pull.ended_at,
+    }
 }
 
 /// Whether a text may be the reference of an image, in a request to the engine.

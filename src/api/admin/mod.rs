@@ -9,14 +9,13 @@ mod overview;
 mod sessions;
 mod users;
 
-use axum::Router;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::routing::{delete, get, post};
 use serde::de::DeserializeOwned;
 
+use super::ApiError;
 use super::extract::Caller;
-use super::{ApiError, ApiState, only};
+use super::routes::Routes;
 use crate::authn::Authenticated;
 use crate::authz::AuthzError;
 use crate::authz::admin::AdminGrant;
@@ -46,39 +45,14 @@ pub(super) fn area_of(path: &str) -> Option<Area> {
     })
 }
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/api/admin/overview", get(overview::overview))
-        .route("/api/admin/containers", get(containers::list))
-        .route("/api/admin/containers/stop", post(containers::stop_many))
-        .route(
-            "/api/admin/containers/remove",
-            post(containers::remove_many),
-        )
-        .route("/api/admin/containers/{id}/stop", post(containers::stop))
-        .route(
-            "/api/admin/containers/{id}/remove",
-            post(containers::remove),
-        )
-        .route("/api/admin/users", get(users::list))
-        .route(
-            "/api/admin/users/{id}",
-            delete(users::forget).fallback(only("DELETE")),
-        )
-        .route("/api/admin/users/{id}/export", get(users::export))
-        .route("/api/admin/sessions", get(sessions::list))
-        .route(
-            "/api/admin/sessions/{id}",
-            delete(sessions::revoke).fallback(only("DELETE")),
-        )
-        .route("/api/admin/homes", get(homes::list))
-        .route(
-            "/api/admin/homes/{volume}",
-            delete(homes::remove).fallback(only("DELETE")),
-        )
-        .route("/api/admin/images", get(images::list))
-        .route("/api/admin/images/pull", post(images::pull))
-        .route("/api/admin/audit", get(audit::list))
+pub(super) fn routes() -> Routes {
+    overview::routes()
+        .merge(containers::routes())
+        .merge(users::routes())
+        .merge(sessions::routes())
+        .merge(homes::routes())
+        .merge(images::routes())
+        .merge(audit::routes())
 }
 
 /// Somebody whom the gateway let in as an admin.

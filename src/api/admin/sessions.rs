@@ -3,23 +3,72 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Admin, Asked, page, said};
+use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::authz::AuthzError;
 use crate::model::audit::Action;
-use crate::model::id::SessionId;
+use crate::model::id::{SessionId, UserId};
+use crate::model::time::Timestamp;
+use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
 use crate::store::overview::KnownSession;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// Id or name of whose they are.
     user: Option<String>,
+    /// Rows of a page: 50 if nothing is said, 500 at most.
     limit: Option<u32>,
+    /// Rows before the page.
     offset: Option<u32>,
+}
+
+/// A session, as admins see it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = KnownSession)]
+struct SessionView<'a> {
+    id: SessionId,
+    user: SessionUser<'a>,
+    current: bool,
+    device: &'a str,
+    address: Option<&'a str>,
+    created_at: Timestamp,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
+}
+
+/// Whose it is.
+#[derive(Serialize, ToSchema)]
+struct SessionUser<'a> {
+    id: UserId,
+    username: &'a str,
+}
+
+/// A page of sessions, the last used first.
+#[derive(Serialize, ToSchema)]
+struct KnownSessions<'a> {
+    sessions: Vec<SessionView<'a>>,
+    /// On all pages.
+    total: i64,
+}
+
+pub(super) fn routes() -> Routes {
+    let list = Call::get("/api/admin/sessions", "Everybody's sessions")
+        .query::<Query>()
+        .answers::<KnownSessions<'static>>(200, "A page of them.");
+    let revoke = Call::delete(
+        "/api/admin/sessions/{id}",
+        "Ends a session, and what is open under it",
+    )
+    .says(204, "It is over.");
+    Routes::default()
+        .on(list, self::list)
+        .on(revoke, self::revoke)
 }
 
 pub(super) async fn list(
@@ -34,26 +83,29 @@ pub(super) async fn list(
         .list_all_sessions(user.as_deref(), page)
         .await?;
     let current = admin.who.principal.session_id();
-    let sessions: Vec<Value> = listed
+    let sessions = listed
         .rows
         .iter()
         .map(|session| view(session, current))
         .collect();
-    let value = json!({ "sessions": sessions, "total": listed.total });
-    Ok(answer(StatusCode::OK, value))
+    let total = listed.total;
+    Ok(answer(StatusCode::OK, KnownSessions { sessions, total }))
 }
 
-fn view(session: &KnownSession, current: Option<SessionId>) -> Value {
-    json!({
-        "id": session.id,
-        "user": { "id": session.user_id, "username": session.username },
-        "current": current == Some(session.id),
-        "device": session.device,
-        "address": session.address,
-        "created_at": session.created_at,
-        "last_seen": session.last_seen,
-        "expires_at": session.expires_at,
-    })
+fn view(session: &KnownSession, current: Option<SessionId>) -> SessionView<'_> {
+    SessionView {
+        id: session.id,
+        user: SessionUser {
+            id: session.user_id,
+            username: &session.username,
+        },
+        current: current == Some(session.id),
+        device: &session.device,
+        address: session.address.as_deref(),
+        created_at: session.created_at,
+        last_seen: session.last_seen,
+        expires_at: session.expires_at,
+    }
 }
 
 /// Ends a session and, within a second, every stream that was opened under it.
