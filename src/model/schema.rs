@@ -16,7 +16,7 @@ use super::user::Role;
 
 type AnySchema = RefOr<Schema>;
 
-/// A text of a format that JSON Schema or OpenAPI knows.
+/// A text of a format that JSON Schema or `OpenAPI` knows.
 #[must_use]
 pub fn text(format: &str, about: &str) -> AnySchema {
     let text = ObjectBuilder::new()

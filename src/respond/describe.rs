@@ -1,4 +1,4 @@
-//! What a call is, in the words of OpenAPI 3.1: put together beside the handlers, collected into `/openapi.json`.
+//! What a call is, in the words of `OpenAPI` 3.1: put together beside the handlers, collected into `/openapi.json`.
 //!
 //! The shapes of bodies come from the types that are written and read. What is answered is described strictly: no
 //! field but those that are named, and every one of them always there unless it says otherwise.
@@ -255,8 +255,12 @@ fn tag(path: &str) -> &'static str {
         _ if begins("/api/") => "Desktops",
         _ if begins("/desktop/") || begins("/ticket") => "Inside a desktop",
         "/healthz" | "/readyz" | "/openapi.json" => "Health and description",
-        "/login" | "/authorize" | "/session" | "/logout" => "Signing in and out",
-        "/backchannel-logout" | "/frontchannel-logout" => "Signing in and out",
+        "/login"
+        | "/authorize"
+        | "/session"
+        | "/logout"
+        | "/backchannel-logout"
+        | "/frontchannel-logout" => "Signing in and out",
         _ => "Pages",
     }
 }

@@ -31,6 +31,7 @@ mod lookup;
 mod many;
 mod metrics;
 mod nap;
+mod openapi;
 mod people;
 mod pool;
 mod portal;

@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use url::Url;
 
+use super::contract;
+
 /// The host in the tests' `PUBLIC_URL`.
 pub const HOST: &str = "desk.test";
 /// The origin in the tests' `PUBLIC_URL`.
@@ -138,7 +140,7 @@ impl Browser {
         body: &str,
     ) -> Result<Answer, hyper::Error> {
         let mut request = Request::builder()
-            .method(method)
+            .method(method.clone())
             .uri(path)
             .header("host", &self.host);
         let own = self
@@ -155,6 +157,9 @@ impl Browser {
             .body(Full::new(Bytes::from(body.to_owned())))
             .expect("a request");
         let answer = send(self.gateway, request).await?;
+        if self.host == HOST {
+            contract::check(&method, path, &answer);
+        }
         self.keep_cookies(&answer);
         Ok(answer)
     }

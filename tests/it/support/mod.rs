@@ -7,6 +7,7 @@
 
 pub mod browser;
 pub mod docker;
+pub mod contract;
 pub mod echo;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;
