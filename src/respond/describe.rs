@@ -47,7 +47,7 @@ impl Call {
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names.map(path_parameter).collect();
-        let named = !parameters.is_empty();
+        let is_found = parameters.is_empty();
         operation.insert("parameters".into(), parameters.into());
         operation.insert("responses".into(), json!({}));
         operation.insert("security".into(), security(&method));
@@ -58,7 +58,7 @@ impl Call {
             schemas: Schemas::new(),
         };
         let call = call.refuses(&ANYWHERE).refuses(&SIGNED_IN);
-        if named { call.refuses(&[404]) } else { call }
+        if is_found { call } else { call.refuses(&[404]) }
     }
 
     /// The same for reading.

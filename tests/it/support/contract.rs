@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use deskgate::gateway::description::document;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use super::browser::{Answer, ORIGIN};
@@ -25,8 +25,9 @@ pub fn check(method: &Method, target: &str, answer: &Answer) {
 /// The same, as a value.
 pub fn compare(method: &Method, target: &str, answer: &Answer) -> Result<(), String> {
     let kind = answer.header("content-type").unwrap_or_default();
-    if *method == Method::HEAD || !["application/json", "application/problem+json"].contains(&kind)
-    {
+    let json = ["application/json", "application/problem+json"].contains(&kind);
+    let bodiless = *method == Method::HEAD || answer.status == StatusCode::NOT_MODIFIED;
+    if bodiless || !json {
         return Ok(());
     }
     let path = target.split('?').next().unwrap_or_default();
@@ -97,8 +98,7 @@ fn matches(template: &str, path: &str) -> bool {
     let (mut wanted, mut given) = (template.split('/'), path.split('/'));
     loop {
         match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some("{path}"), Some(_)) => return true,
+            (None, None) | (Some("{path}"), Some(_)) => return true,
             (Some(name), Some(part)) if name.starts_with('{') && !part.is_empty() => {}
             (Some(name), Some(part)) if name == part => {}
             _ => return false,

@@ -6,8 +6,8 @@
 )]
 
 pub mod browser;
-pub mod docker;
 pub mod contract;
+pub mod docker;
 pub mod echo;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;
