@@ -241,7 +241,7 @@ export class Lab {
   async #look({ attack, person, page, facts, outcome, requests, portal }) {
     const inside = ({ path: asked }) => asked.startsWith(facts.own) || asked === '/favicon.ico';
     const ofPortal = ({ method, path: asked }) =>
-      portal && method === 'GET' && /^\/($|assets\/|api\/container\/list$)/.test(asked);
+      portal && method === 'GET' && /^\/($|assets\/|api\/container\/(list|events)$)/.test(asked);
     const beyond = requests.filter((one) => !inside(one) && !ofPortal(one));
     const seen = beyond.map(
       ({ method, path: asked, status }) => `${method} ${this.#name(asked)} was answered ${status}`,
