@@ -221,29 +221,16 @@ impl Desktops {
 mod tests {
     use super::*;
     use crate::model::id::UserId;
+    use crate::model::template::Template;
     use crate::model::time::Timestamp;
 
     fn desktop(status: State) -> Desktop {
+        let template = Template::kasm("image".into(), 6901);
+        let (id, user) = (DesktopId::random(), UserId::random());
         Desktop {
-            id: DesktopId::random(),
-            user_id: UserId::random(),
-            session_id: None,
-            container_id: None,
-            container_name: "name".into(),
-            image_name: "image".into(),
-            template: "default".into(),
             status,
-            status_reason: None,
             host_port: Some(7000),
-            container_port: 6901,
-            created_at: Timestamp::default(),
-            started_at: None,
-            stopped_at: None,
-            last_accessed: None,
-            last_input: None,
-            last_used: None,
-            extensions: 0,
-            gateway: None,
+            ..Desktop::queued(&template, id, user, "name".into(), Timestamp::default())
         }
     }
 

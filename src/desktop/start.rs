@@ -181,26 +181,10 @@ impl Desktops {
     /// The row of a desktop that nobody has started yet.
     pub(super) fn intent(&self, template: &Template, id: DesktopId, user: UserId) -> Desktop {
         let parts = &self.inner.parts;
+        let (name, now) = (container_name(&parts.instance, id), parts.clock.timestamp());
         Desktop {
-            id,
-            user_id: user,
-            session_id: None,
-            container_id: None,
-            container_name: container_name(&parts.instance, id),
-            image_name: template.image.clone(),
-            template: template.id.clone(),
-            status: State::Queued,
-            status_reason: None,
-            host_port: None,
-            container_port: template.port,
-            created_at: parts.clock.timestamp(),
-            started_at: None,
-            stopped_at: None,
-            last_accessed: None,
-            last_input: None,
-            last_used: None,
-            extensions: 0,
             gateway: self.inner.leader.number(),
+            ..Desktop::queued(template, id, user, name, now)
         }
     }
 

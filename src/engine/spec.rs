@@ -278,33 +278,17 @@ fn saturating(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::desktop::State;
     use crate::model::mount::SharedMount;
     use crate::model::preset::Preset;
     use crate::model::time::Timestamp;
 
     fn desktop(template: &Template) -> Desktop {
         let id = DesktopId::random();
+        let name = container_name("school", id);
+        let now = Timestamp::default();
         Desktop {
-            id,
-            user_id: UserId::random(),
-            session_id: None,
-            container_id: None,
-            container_name: container_name("school", id),
-            image_name: template.image.clone(),
-            template: template.id.clone(),
-            status: State::Queued,
-            status_reason: None,
             host_port: Some(7001),
-            container_port: template.port,
-            created_at: Timestamp::default(),
-            started_at: None,
-            stopped_at: None,
-            last_accessed: None,
-            last_input: None,
-            last_used: None,
-            extensions: 0,
-            gateway: None,
+            ..Desktop::queued(template, id, UserId::random(), name, now)
         }
     }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::id::{DesktopId, SessionId, UserId};
+use super::template::Template;
 use super::time::Timestamp;
 
 /// Where a desktop is in its life.
@@ -140,6 +141,40 @@ pub struct Desktop {
     pub extensions: u32,
     /// Number of the gateway that brings it up or down, or did so last; none where there is only one.
     pub gateway: Option<i64>,
+}
+
+impl Desktop {
+    /// One of `template` that somebody asked for at `now`, and that nobody has begun to start.
+    #[must_use]
+    pub fn queued(
+        template: &Template,
+        id: DesktopId,
+        user_id: UserId,
+        container_name: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            user_id,
+            session_id: None,
+            container_id: None,
+            container_name,
+            image_name: template.image.clone(),
+            template: template.id.clone(),
+            status: State::Queued,
+            status_reason: None,
+            host_port: None,
+            container_port: template.port,
+            created_at: now,
+            started_at: None,
+            stopped_at: None,
+            last_accessed: None,
+            last_input: None,
+            last_used: None,
+            extensions: 0,
+            gateway: None,
+        }
+    }
 }
 
 /// What happened at a desktop since the database last heard of it.

@@ -11,6 +11,7 @@ use deskgate::config::{DatabaseConfig, Secret};
 use deskgate::model::desktop::{Activity, Desktop, State};
 use deskgate::model::id::{DesktopId, SessionId, TokenId, UserId};
 use deskgate::model::scope::Scopes;
+use deskgate::model::template::Template;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
@@ -42,26 +43,12 @@ fn identity(subject: &str) -> Identity {
 
 fn desktop(user: &User, template: &str, port: u16) -> Desktop {
     let id = DesktopId::random();
+    let name = format!("deskgate-test-{id}");
+    let kasm = Template::kasm("image:1".into(), 6901);
     Desktop {
-        id,
-        user_id: user.id,
-        session_id: None,
-        container_id: None,
-        container_name: format!("deskgate-test-{id}"),
-        image_name: "image:1".into(),
         template: template.into(),
-        status: State::Queued,
-        status_reason: None,
         host_port: Some(port),
-        container_port: 6901,
-        created_at: at(1000),
-        started_at: None,
-        stopped_at: None,
-        last_accessed: None,
-        last_input: None,
-        last_used: None,
-        extensions: 0,
-        gateway: None,
+        ..Desktop::queued(&kasm, id, user.id, name, at(1000))
     }
 }
 

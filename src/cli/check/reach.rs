@@ -13,7 +13,7 @@ use crate::config::{Config, DatabaseConfig, Reach};
 use crate::engine::docker::DockerEngine;
 use crate::engine::spec::{Belongings, ContainerSpec, Place, container_name, network};
 use crate::engine::{Engine, EngineError};
-use crate::model::desktop::{Desktop, State};
+use crate::model::desktop::Desktop;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::template::{Home, NetworkPolicy, Template};
 use crate::telemetry::ErrorChain;
@@ -125,27 +125,9 @@ async fn start(
     template: &Template,
 ) -> Result<(String, Option<IpAddr>), EngineError> {
     let id = DesktopId::random();
-    let desktop = Desktop {
-        id,
-        user_id: UserId::NIL,
-        session_id: None,
-        container_id: None,
-        container_name: container_name(place.instance, id),
-        image_name: template.image.clone(),
-        template: template.id.clone(),
-        status: State::Queued,
-        status_reason: None,
-        host_port: None,
-        container_port: template.port,
-        created_at: SystemClock.timestamp(),
-        started_at: None,
-        stopped_at: None,
-        last_accessed: None,
-        last_input: None,
-        last_used: None,
-        extensions: 0,
-        gateway: None,
-    };
+    let name = container_name(place.instance, id);
+    let now = SystemClock.timestamp();
+    let desktop = Desktop::queued(template, id, UserId::NIL, name, now);
     let bare = Template {
         home: Home::None,
         mounts: Vec::new(),

@@ -13,7 +13,9 @@ use deskgate::engine::Engine;
 use deskgate::engine::docker::DockerEngine;
 use deskgate::model::audit::Actor;
 use deskgate::model::id::RequestId;
-use deskgate::model::user::{Identity, Role, User};
+use deskgate::model::user::User;
+
+use super::gateway::identity;
 
 /// Desktops on the real engine, under a name of their own.
 pub struct Real {
@@ -70,18 +72,9 @@ impl Real {
     }
 
     pub async fn user(&self, name: &str) -> User {
-        let identity = Identity {
-            issuer: "https://id.test".into(),
-            subject: name.into(),
-            username: name.into(),
-            name: None,
-            email: None,
-            role: Role::Student,
-            groups: Vec::new(),
-        };
         self.core
             .database
-            .upsert_user(&identity, SystemClock.timestamp())
+            .upsert_user(&identity(name), SystemClock.timestamp())
             .await
             .unwrap()
     }

@@ -22,6 +22,7 @@ use deskgate::config::raw::Raw;
 use deskgate::desktop::Desktops;
 use deskgate::model::desktop::{Desktop, State};
 use deskgate::model::id::{DesktopId, SessionId};
+use deskgate::model::template::Template;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role};
 use deskgate::respond::error::HttpError;
@@ -157,26 +158,13 @@ async fn fill(database: &Database, now: Timestamp) -> (SessionSecret, DesktopId)
     };
     database.insert_session(session).await.expect("a session");
     let id = DesktopId::random();
+    let name = format!("deskgate-test-{id}");
+    let template = Template::kasm("image:1".into(), 6901);
     let desktop = Desktop {
-        id,
-        user_id: user.id,
-        session_id: None,
-        container_id: None,
-        container_name: format!("deskgate-test-{id}"),
-        image_name: "image:1".into(),
-        template: "desktop".into(),
         status: State::Running,
-        status_reason: None,
         host_port: Some(7000),
-        container_port: 6901,
-        created_at: now,
         started_at: Some(now),
-        stopped_at: None,
-        last_accessed: None,
-        last_input: None,
-        last_used: None,
-        extensions: 0,
-        gateway: None,
+        ..Desktop::queued(&template, id, user.id, name, now)
     };
     let limits = Limits {
         total: 1,
