@@ -241,8 +241,7 @@ async fn stop_one(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id: DesktopId = id.parse().map_err(|_| AuthzError::NotFound)?;
-    let both = (&state.desktops, &state.database);
-    grant.desktop(both, id, Action::Stop).await?;
+    grant.desktop(&state.database, id, Action::Stop).await?;
     let desktop = state.desktops.stop(id, &actor, Reason::Teacher).await?;
     let container = viewer.show(&desktop);
     Ok(answer(StatusCode::OK, OneContainer { container }))

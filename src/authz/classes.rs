@@ -4,7 +4,7 @@
 use super::policy::{self, Action, Classes, Relation};
 use super::{AuthzError, scopes};
 use crate::authn::principal::Principal;
-use crate::desktop::{DesktopError, Desktops};
+use crate::desktop::DesktopError;
 use crate::model::desktop::Desktop;
 use crate::model::id::DesktopId;
 use crate::model::scope::Scope;
@@ -65,38 +65,32 @@ impl TeacherGrant {
         }
         let members = database.users_in_group(class).await;
         let mut pupils = members.map_err(DesktopError::from)?;
-        pupils.retain(|pupil| {
-            Relation::between(&self.user, pupil, &self.classes) == Relation::Pupil
-                && self.may(pupil, action)
-        });
+        pupils.retain(|pupil| self.may(pupil, action));
         pupils.sort_by_cached_key(|pupil| pupil.identity.display_name().to_lowercase());
         Ok(pupils)
     }
 
-    /// The desktop of a pupil, and the pupil, to do `action` to it.
+    /// Finds that the desktop `id` is one of a pupil's, and that `action` may be done to it.
     ///
     /// # Errors
     /// [`AuthzError::NotFound`] both for no such desktop and for that of nobody's pupil, or a failed look-up.
     pub async fn desktop(
         &self,
-        (desktops, database): (&Desktops, &Database),
+        database: &Database,
         id: DesktopId,
         action: Action,
-    ) -> Result<(Desktop, User), AuthzError> {
-        let desktop = desktops.get(id).await?.ok_or(AuthzError::NotFound)?;
-        let owners = database.find_users(&desktop.user_id.to_string()).await;
-        let owner = owners.map_err(DesktopError::from)?.pop();
-        let owner = owner.ok_or(AuthzError::NotFound)?;
-        let pupil = Relation::between(&self.user, &owner, &self.classes) == Relation::Pupil;
-        if pupil && self.may(&owner, action) {
-            Ok((desktop, owner))
-        } else {
-            Err(AuthzError::NotFound)
-        }
+    ) -> Result<Desktop, AuthzError> {
+        let found = database.find_owned_desktop(id).await;
+        let found = found.map_err(DesktopError::from)?;
+        let theirs = found.filter(|(_, owner)| self.may(owner, action));
+        theirs
+            .map(|(desktop, _)| desktop)
+            .ok_or(AuthzError::NotFound)
     }
 
-    fn may(&self, pupil: &User, action: Action) -> bool {
-        let relation = Relation::between(&self.user, pupil, &self.classes);
-        policy::allows(self.user.identity.role, relation, action)
+    /// Whether somebody is a pupil of theirs, to whose desktop `action` may be done.
+    fn may(&self, somebody: &User, action: Action) -> bool {
+        let relation = Relation::between(&self.user, somebody, &self.classes);
+        relation == Relation::Pupil && policy::allows(self.user.identity.role, relation, action)
     }
 }

@@ -7,7 +7,7 @@ use super::containers::{self, LIVE};
 use super::users::{USER_COLUMNS, user_from};
 use super::{Database, StoreError, on_pool};
 use crate::model::desktop::{Desktop, State};
-use crate::model::id::{SessionId, UserId};
+use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::time::Timestamp;
 use crate::model::user::{Role, User};
 
@@ -155,7 +155,36 @@ macro_rules! bind_all {
     }};
 }
 
+/// A desktop and its owner, from a row of both tables.
+macro_rules! owned_from {
+    ($row:expr) => {{
+        let row = $row;
+        let desktop = containers::desktop_from(&containers::Columns {
+            text: &|column| row.try_get(column),
+            number: &|column| row.try_get(column),
+        })?;
+        Ok((desktop, user_from(&|column| row.try_get(column))?))
+    }};
+}
+
 impl Database {
+    /// A desktop with its owner, by one statement whether there is one or not.
+    pub async fn find_owned_desktop(
+        &self,
+        id: DesktopId,
+    ) -> Result<Option<(Desktop, User)>, StoreError> {
+        let sql = format!(
+            "SELECT {}, {USER_COLUMNS}
+             FROM containers JOIN users ON users.id = containers.user_id WHERE containers.id = $1",
+            containers::qualified()
+        );
+        on_pool!(self, |pool| {
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string());
+            let row = query.fetch_optional(pool).await?;
+            row.map(|row| owned_from!(row)).transpose()
+        })
+    }
+
     /// Everybody's desktops with their owners.
     pub async fn list_all_desktops(
         &self,
@@ -204,16 +233,8 @@ impl Database {
         on_pool!(self, |pool| {
             let query = sqlx::query(sqlx::AssertSqlSafe(rows));
             let found = bind_all!(query, &conditions.values).fetch_all(pool).await?;
-            let rows: Result<Vec<_>, StoreError> = found
-                .iter()
-                .map(|row| {
-                    let desktop = containers::desktop_from(&containers::Columns {
-                        text: &|column| row.try_get(column),
-                        number: &|column| row.try_get(column),
-                    })?;
-                    Ok((desktop, user_from(&|column| row.try_get(column))?))
-                })
-                .collect();
+            let rows: Result<Vec<_>, StoreError> =
+                found.iter().map(|row| owned_from!(row)).collect();
             let query = sqlx::query(sqlx::AssertSqlSafe(total));
             let total = bind_all!(query, &conditions.values).fetch_one(pool).await?;
             Ok(Listed {

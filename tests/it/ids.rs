@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use deskgate::model::user::Role;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use serde_json::json;
@@ -85,10 +86,17 @@ fn everything(desktop: &str, session: &str, token: &str) -> Vec<Asked> {
             format!("/api/sessions/{session}"),
         ),
         asked("a token", Method::DELETE, format!("/api/tokens/{token}")),
+        asked(
+            "a pupil's desktop",
+            Method::POST,
+            format!("/api/teacher/containers/{desktop}/stop"),
+        ),
     ];
     for (what, path) in [
         ("stop", "/api/container/stop"),
         ("remove", "/api/container/remove"),
+        ("extend", "/api/container/extend"),
+        ("reset", "/api/container/reset"),
     ] {
         let mut post = asked(what, Method::POST, path.to_owned());
         post.body.clone_from(&body);
@@ -134,7 +142,7 @@ async fn an_id_of_somebody_else_and_one_of_nobody_cannot_be_told_apart() {
     let running = running["id"].as_str().unwrap();
     let session = owner.get("/session").await.json();
     let session = session["session"]["id"].as_str().unwrap();
-    let mut other = gateway.program("other").await;
+    let mut other = gateway.program_as("other", Role::Teacher).await;
     other.get("/session").await;
 
     let token = owner.post("/api/tokens", r#"{"name": "a"}"#).await.json();

@@ -216,6 +216,29 @@ async fn a_lesson_is_started_and_stopped_for_the_whole_class() {
 }
 
 #[tokio::test]
+async fn a_pupil_who_is_called_like_somebodys_id_opens_nothing() {
+    let gateway = start().await;
+    let mut teacher = program(&gateway, "frau-m", Role::Teacher, &["klasse.8a"]).await;
+    let mut other = program(&gateway, "uwe", Role::Student, &["klasse.8b"]).await;
+    let container = gateway.running_desktop(&mut other).await;
+    let victim = container["user_id"].as_str().expect("an id");
+    // Providers let people choose their names.
+    let impostor = Identity {
+        subject: "zzz".into(),
+        groups: vec!["klasse.8a".into()],
+        ..identity(victim)
+    };
+    gateway.session_of(&impostor).await;
+    let id = container["id"].as_str().expect("an id");
+    let path = format!("/api/teacher/containers/{id}/stop");
+    let answer = teacher.post(&path, "").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    let status = other.get("/api/container/status").await.json();
+    assert_eq!(status["container"]["status"], "running");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_desktop_is_like_none() {
     let gateway = start().await;
     let mut teacher = program(&gateway, "frau-m", Role::Teacher, &["klasse.8a"]).await;
