@@ -1,7 +1,7 @@
 //! What is kept of people: the audit log, what admins see, and what is left of somebody who is forgotten.
 
 use deskgate::model::desktop::State;
-use deskgate::model::id::AuditId;
+use deskgate::model::id::{AuditId, DesktopId};
 use deskgate::model::user::{Role, User};
 use deskgate::store::Database;
 use deskgate::store::audit::{Entry, Filter};
@@ -100,6 +100,11 @@ pub(super) async fn overview(db: &Database, first: &User, second: &User) {
     let listed = db.list_all_desktops(&filter, by_user, page).await.unwrap();
     assert_eq!(listed.total, 1);
     assert_eq!(&listed.rows[0].1, second);
+    let (desktop, owner) = &listed.rows[0];
+    let found = db.find_owned_desktop(desktop.id).await.unwrap();
+    assert_eq!(found, Some((desktop.clone(), owner.clone())));
+    let nobodys = db.find_owned_desktop(DesktopId::random()).await.unwrap();
+    assert_eq!(nobodys, None);
     let by_name = Sort {
         by: UserOrder::Name,
         descending: false,
