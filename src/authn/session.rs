@@ -32,8 +32,6 @@ pub const RECHECK: Duration = Duration::from_secs(1);
 const CHECK_PERIOD: Duration = Duration::from_millis(500);
 /// How long news wait for others like them, before the database is asked once for all.
 const SETTLE: Duration = Duration::from_millis(30);
-/// How long a broken listener waits before it tries again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// A session in use by this gateway.
 #[derive(Debug)]
@@ -359,27 +357,7 @@ impl Sessions {
 
     /// Hears of changes as they happen, for ever; on SQLite there is nothing to hear, and this returns.
     pub async fn listen(&self) {
-        loop {
-            match self.hear().await {
-                Ok(()) => return,
-                // The regular check goes on, so nobody has to act.
-                Err(error) => {
-                    tracing::debug!(error = %ErrorChain(&error), "news of sessions are not heard");
-                }
-            }
-            tokio::time::sleep(LISTEN_AGAIN).await;
-        }
-    }
-
-    async fn hear(&self) -> Result<(), StoreError> {
-        let Some(mut listener) = self.database.listen(&[SESSIONS]).await? else {
-            return Ok(());
-        };
-        loop {
-            // Whatever was heard or missed, the database knows.
-            listener.next().await?;
-            self.news.notify_one();
-        }
+        self.database.hear(SESSIONS, &self.news).await;
     }
 
     /// Ends what is over, lets go of what nobody uses, and asks the database what has changed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
 
-use super::{Change, Desktops};
+use super::{Change, Desktops, Inner};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
 use crate::store::StoreError;
@@ -20,8 +20,6 @@ const CHANGE_BACKLOG: usize = 256;
 const CHECK_PERIOD: Duration = Duration::from_millis(500);
 /// How long more is waited for once something was heard: changes come in groups.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Pause before listening again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 
 /// What was told of desktops.
 #[derive(Debug)]
@@ -147,10 +145,10 @@ impl Desktops {
         let (watching, listening) = (self.clone(), self.clone());
         let tasks = &self.inner.parts.tasks;
         tasks.until_soft("desktop watch", async move { watching.watch_rows().await });
-        tasks.until_soft(
-            "desktop news",
-            async move { listening.listen_for_rows().await },
-        );
+        tasks.until_soft("desktop news", async move {
+            let Inner { news, parts, .. } = &*listening.inner;
+            parts.database.hear(DESKTOPS, &news.heard).await;
+        });
     }
 
     async fn watch_rows(&self) {
@@ -162,31 +160,6 @@ impl Desktops {
                 () = tokio::time::sleep(CHECK_PERIOD) => {}
                 () = self.inner.news.heard.notified() => tokio::time::sleep(SETTLE).await,
             }
-        }
-    }
-
-    /// Hears of changes as they are made, for ever; on SQLite there is nothing to hear, and this returns.
-    async fn listen_for_rows(&self) {
-        let database = &self.inner.parts.database;
-        loop {
-            let outcome: Result<(), StoreError> = async {
-                let Some(mut listener) = database.listen(&[DESKTOPS]).await? else {
-                    return Ok(());
-                };
-                loop {
-                    listener.next().await?;
-                    self.inner.news.heard.notify_one();
-                }
-            }
-            .await;
-            match outcome {
-                Ok(()) => return,
-                // The regular look goes on, so nobody has to act.
-                Err(error) => {
-                    tracing::debug!(error = %ErrorChain(&error), "news of desktops are not heard");
-                }
-            }
-            tokio::time::sleep(LISTEN_AGAIN).await;
         }
     }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use tokio::sync::Notify;
 
 use super::{Database, StoreError, on_pool};
+use crate::telemetry::ErrorChain;
 
 /// Sessions that ended, and users whose rights changed. The payload is empty.
 pub const SESSIONS: &str = "deskgate_sessions";
@@ -18,6 +20,9 @@ pub const DESKTOPS: &str = "deskgate_desktops";
 
 /// How long a listener waits for its connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a broken listener waits before it tries again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a listener heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +87,33 @@ impl Database {
             .await?;
             Ok(row.try_get("revision")?)
         })
+    }
+
+    /// Wakes whoever waits for `heard` at each announcement on `channel`, and whenever one may have been missed, for ever.
+    /// On SQLite there is nothing to hear, and this returns.
+    ///
+    /// A lost connection is opened again. Meanwhile the channel's revision tells, for which nobody has to act.
+    pub async fn hear(&self, channel: &'static str, heard: &Notify) {
+        loop {
+            match self.hear_once(channel, heard).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(channel, error = %ErrorChain(&error), "news are not heard");
+                }
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    }
+
+    async fn hear_once(&self, channel: &str, heard: &Notify) -> Result<(), StoreError> {
+        let Some(mut listener) = self.listen(&[channel]).await? else {
+            return Ok(());
+        };
+        loop {
+            // Whatever was heard or missed, the database knows.
+            listener.next().await?;
+            heard.notify_one();
+        }
     }
 
     /// Listens on channels. `None` on SQLite, which tells nobody.
