@@ -52,6 +52,8 @@ impl Report {
             ("finish_stop", self.stopped),
             ("note_nap", self.naps),
             ("remove_orphan", self.orphans),
+            ("remove_network", self.networks),
+            ("remove_member", self.pool),
         ] {
             metrics.reaped(act, times);
         }
