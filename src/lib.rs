@@ -44,6 +44,8 @@ pub mod request;
 
 pub mod telemetry;
 
+pub mod outbound;
+
 pub mod rate;
 
 pub mod tasks;

@@ -5,7 +5,6 @@ pub mod api_token;
 pub mod api_tokens;
 pub mod claims;
 pub mod cookies;
-pub mod http_client;
 mod live;
 pub mod oidc;
 pub mod origin;

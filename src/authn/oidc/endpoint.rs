@@ -13,8 +13,8 @@ use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::provider::Metadata;
-use crate::authn::http_client::{HttpClient, HttpClientError};
 use crate::config::OidcConfig;
+use crate::outbound::{HttpClient, HttpClientError};
 
 /// Longest text of the provider that is repeated in the log, characters.
 const MAX_SHOWN: usize = 200;

@@ -19,10 +19,10 @@ use url::Url;
 
 use super::claims;
 use super::cookies::{LOGIN_LIFETIME, PendingLogin};
-use super::http_client::{HttpClient, TrustError};
 use crate::clock::Clock;
 use crate::config::OidcConfig;
 use crate::model::user::Identity;
+use crate::outbound::{HttpClient, TrustError};
 use crate::request::BoxError;
 use crate::telemetry::ErrorChain;
 use endpoint::{EndpointError, Tokens, UserInfo};

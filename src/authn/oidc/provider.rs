@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::authn::http_client::{HttpClient, HttpClientError};
+use crate::outbound::{HttpClient, HttpClientError};
 use crate::telemetry::ErrorChain;
 
 /// How long metadata and keys are believed before they are fetched again.

@@ -12,13 +12,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::report::Report;
-use crate::authn::http_client::HttpClient;
 use crate::authn::oidc::Oidc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseConfig, DesktopConfig};
 use crate::engine::{Engine, EngineError};
 use crate::model::template::Pull;
 use crate::model::time::Timestamp;
+use crate::outbound::HttpClient;
 use crate::store::{Database, StoreError};
 use crate::telemetry::ErrorChain;
 

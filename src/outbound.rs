@@ -1,5 +1,5 @@
-//! How we talk to the OpenID provider: HTTPS with the host's trusted roots, a deadline, a size limit,
-//! and no redirects (a provider that redirects its token endpoint is not to be trusted).
+//! How we ask servers that are nobody's browser or desktop, such as the OpenID provider: HTTPS with the host's trusted
+//! roots, a deadline, a size limit, and no redirects (a provider that redirects its token endpoint is not to be trusted).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,31 +16,32 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::request::BoxError;
+/// Why a body broke off.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long one answer of the provider may take.
+/// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How large one answer of the provider may be, bytes.
+/// How large one answer may be, bytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// Why the provider could not be asked.
+/// Why a server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
     /// No connection, or it broke.
-    #[error("the provider cannot be reached")]
+    #[error("the server cannot be reached")]
     Connect(#[source] hyper_util::client::legacy::Error),
     /// It took too long.
-    #[error("the provider did not answer within {} s", TIMEOUT.as_secs())]
+    #[error("the server did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
     /// The answer was too large or broke off.
-    #[error("the provider's answer cannot be read")]
+    #[error("the server's answer cannot be read")]
     Body(#[source] BoxError),
 }
 
 /// Why the client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// `OAUTH_CA_FILE` is not a PEM file.
+    /// The file is not one of PEM.
     #[error("the file with trusted roots cannot be read")]
     Pem(#[source] rustls::pki_types::pem::Error),
     /// A certificate in it is unusable.
@@ -48,7 +49,7 @@ pub enum TrustError {
     Certificate(#[source] rustls::Error),
 }
 
-/// Talks to the provider.
+/// Asks servers.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
