@@ -68,7 +68,7 @@ pub(super) fn routes() -> Routes {
 pub(super) async fn events(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
-    viewer: Viewer,
+    mut viewer: Viewer,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let all = request.uri().query().is_some_and(|query| {
@@ -76,7 +76,7 @@ pub(super) async fn events(
             .any(|(name, value)| name == "all" && value == "1")
     });
     if all {
-        authorize_admin(&who.principal, Area::Desktops)?;
+        viewer = viewer.for_admin(authorize_admin(&who.principal, Area::Desktops)?);
     }
     let accept = accept_key(request.headers())?;
     let upgrade = hyper::upgrade::on(&mut request);

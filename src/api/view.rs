@@ -9,6 +9,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{ApiError, ApiState};
+use crate::authn::Authenticated;
+use crate::authz::admin::AdminGrant;
 use crate::desktop::{Desktops, Planned, QueuePlace};
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::{DesktopId, SessionId, UserId};
@@ -26,6 +28,10 @@ use crate::respond::reason;
 pub(super) struct Viewer {
     lang: Lang,
     desktops: Desktops,
+    /// Who asks.
+    user: Option<UserId>,
+    /// They ask as an admin.
+    administers: bool,
 }
 
 impl FromRequestParts<ApiState> for Viewer {
@@ -34,7 +40,13 @@ impl FromRequestParts<ApiState> for Viewer {
     async fn from_request_parts(head: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
         let lang = head.extensions.get().copied().unwrap_or(Lang::En);
         let desktops = state.desktops.clone();
-        Ok(Self { lang, desktops })
+        let who = head.extensions.get::<Authenticated>();
+        Ok(Self {
+            lang,
+            desktops,
+            user: who.map(|who| who.user().id),
+            administers: head.extensions.get::<AdminGrant>().is_some(),
+        })
     }
 }
 
@@ -57,6 +69,9 @@ pub(super) struct ContainerView<'a> {
     status_reason: Option<Cow<'a, str>>,
     #[schema(value_type = Option<Reason>)]
     status_reason_code: Option<&'static str>,
+    /// What is behind it, up to 20 lines of plain text: what the desktop wrote last, for its user and for admins, or what
+    /// the container engine said, for admins only.
+    status_detail: Option<&'a str>,
     host_port: Option<u16>,
     container_port: u16,
     created_at: Timestamp,
@@ -71,6 +86,25 @@ pub(super) struct ContainerView<'a> {
 }
 
 impl Viewer {
+    /// The same for somebody who was found to be an admin.
+    pub fn for_admin(mut self, _: AdminGrant) -> Self {
+        self.administers = true;
+        self
+    }
+
+    /// What may be seen of the reason's detail.
+    fn detail<'a>(&self, desktop: &'a Desktop) -> Option<&'a str> {
+        let reason = desktop
+            .status_reason
+            .as_deref()
+            .and_then(Reason::from_word)?;
+        let own = self.user == Some(desktop.user_id) && reason.is_from_inside();
+        desktop
+            .status_detail
+            .as_deref()
+            .filter(|_| own || self.administers)
+    }
+
     /// What is ahead of this desktop.
     pub fn planned(&self, desktop: &Desktop) -> Option<Planned> {
         self.desktops.planned(desktop)
@@ -91,6 +125,7 @@ impl Viewer {
             status: public_status(desktop.status),
             status_reason: word.map(|word| reason::sentence(word, self.lang)),
             status_reason_code: word.and_then(Reason::from_word).map(Reason::as_str),
+            status_detail: self.detail(desktop),
             host_port: desktop.host_port,
             container_port: desktop.container_port,
             created_at: desktop.created_at,

@@ -147,6 +147,7 @@ mod tests {
             template: "t".into(),
             status,
             status_reason: None,
+            status_detail: None,
             host_port: None,
             container_port: 6901,
             created_at: Timestamp::from_millis(started),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::pool::Member;
 use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
+use super::trouble::Failure;
 use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
 use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
@@ -41,8 +42,10 @@ enum LaunchError {
     /// Something else on this host has every port that was tried.
     #[error("no host port could be published")]
     NoPort,
-    #[error("the container ended while starting (exit code {0:?})")]
-    Ended(Option<i64>),
+    #[error("the container ended while starting")]
+    Ended(Failure),
+    #[error("the container disappeared while starting")]
+    Vanished,
     /// Asking again would lock this gateway out of the desktop.
     #[error("the desktop refuses our password")]
     Refused,
@@ -60,17 +63,18 @@ enum LaunchError {
 
 impl LaunchError {
     /// What is recorded.
-    fn reason(&self) -> Reason {
+    fn failure(&self) -> Failure {
         match self {
-            Self::Overtaken => Reason::StartCancelled,
-            Self::TemplateGone => Reason::TemplateGone,
-            Self::NoPort => Reason::NoPort,
-            Self::Ended(_) => Reason::EndedStarting,
-            Self::Refused => Reason::Refused,
-            Self::Silent(_) | Self::Certificate(_) => Reason::Silent,
-            Self::Engine(EngineError::ImageMissing | EngineError::Pull(_)) => Reason::ImageMissing,
-            Self::Engine(_) | Self::Desktop(_) => Reason::Engine,
-            Self::Store(_) => Reason::Database,
+            Self::Overtaken => Failure::bare(Reason::StartCancelled),
+            Self::TemplateGone => Failure::bare(Reason::TemplateGone),
+            Self::NoPort => Failure::bare(Reason::NoPort),
+            Self::Ended(failure) => failure.clone(),
+            Self::Vanished => Failure::bare(Reason::Disappeared),
+            Self::Refused => Failure::bare(Reason::Refused),
+            Self::Silent(_) | Self::Certificate(_) => Failure::bare(Reason::Silent),
+            Self::Engine(error) => Failure::of_engine(error),
+            Self::Desktop(error) => Failure::of_desktop(error),
+            Self::Store(_) => Failure::bare(Reason::Database),
         }
     }
 }
@@ -90,6 +94,7 @@ impl Desktops {
 
     async fn launch(&self, desktop: Desktop, member: Option<Member>) {
         let id = desktop.id;
+        let row = desktop.clone();
         let outcome = self.try_launch(desktop, member).await;
         // The pool has a free place, or room was taken that it has to give back.
         self.inner.pool.bell.notify_one();
@@ -100,9 +105,16 @@ impl Desktops {
             }
             Err(LaunchError::Overtaken) => tracing::info!(desktop = %id, "start overtaken"),
             Err(error) => {
-                self.inner.parts.metrics.start_failed(error.reason());
-                tracing::warn!(desktop = %id, error = %ErrorChain(&error), "start failed");
-                self.fail(id, error.reason()).await;
+                let mut failure = error.failure();
+                // A desktop that runs and does not answer has written why, perhaps.
+                if failure.detail.is_none() && failure.reason.is_from_inside() {
+                    failure.detail = self.last_lines(&row, &row.container_name).await;
+                }
+                self.inner.parts.metrics.start_failed(failure.reason);
+                let log = failure.detail.as_deref();
+                let log = log.filter(|_| failure.reason.is_from_inside());
+                tracing::warn!(desktop = %id, error = %ErrorChain(&error), log, "start failed");
+                self.fail(id, &failure).await;
             }
         }
     }
@@ -349,10 +361,11 @@ impl Desktops {
 
     /// Asks until the desktop answers, its container ends, or the time is up.
     async fn wait_ready(&self, desktop: &Desktop, template: &Template) -> Result<(), LaunchError> {
-        let upstream = self
-            .upstream(desktop, template)
-            .await?
-            .ok_or(LaunchError::NoPort)?;
+        let Some(upstream) = self.upstream(desktop, template).await? else {
+            // A container that has ended has no address any more.
+            self.still_starting(desktop).await?;
+            return Err(LaunchError::NoPort);
+        };
         let begin = Instant::now();
         let (mut refusals, mut inspected) = (0, begin);
         loop {
@@ -369,7 +382,7 @@ impl Desktops {
             }
             if inspected.elapsed() > INSPECT_PAUSE {
                 inspected = Instant::now();
-                self.still_starting(desktop, &upstream).await?;
+                self.still_starting(desktop).await?;
             }
             tokio::time::sleep(PROBE_PAUSE).await;
         }
@@ -392,36 +405,20 @@ impl Desktops {
         Ok(())
     }
 
-    async fn still_starting(
-        &self,
-        desktop: &Desktop,
-        upstream: &Upstream,
-    ) -> Result<(), LaunchError> {
-        let row = self.inner.parts.database.find_desktop(desktop.id).await?;
+    async fn still_starting(&self, desktop: &Desktop) -> Result<(), LaunchError> {
+        let parts = &self.inner.parts;
+        let row = parts.database.find_desktop(desktop.id).await?;
         if row.is_none_or(|row| row.status != State::Starting) {
             return Err(LaunchError::Overtaken);
         }
-        let container = self
-            .inner
-            .parts
-            .engine
-            .inspect(&desktop.container_name)
-            .await?;
-        match container {
+        match parts.engine.inspect(&desktop.container_name).await? {
             // Somebody may have paused it; then it is waited for.
             Some(container) if container.state.is_alive() => Ok(()),
             Some(container) => {
-                let log = self
-                    .inner
-                    .parts
-                    .engine
-                    .log_tail(&container.id, 20)
-                    .await
-                    .unwrap_or_default();
-                tracing::warn!(desktop = %desktop.id, addr = %upstream.addr, log, "container ended while starting");
-                Err(LaunchError::Ended(container.exit_code))
+                let ending = self.ending(desktop, &container, Reason::EndedStarting);
+                Err(LaunchError::Ended(ending.await))
             }
-            None => Err(LaunchError::Ended(None)),
+            None => Err(LaunchError::Vanished),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::pool::{Member, members};
+use super::trouble::Failure;
 use super::{Change, DesktopError, Desktops};
 use crate::engine::spec::shared_network;
 use crate::engine::{Container, ContainerState};
@@ -201,23 +202,23 @@ impl Desktops {
     /// Records the end of a desktop whose container was not seen running, after a second look.
     pub(super) async fn note_end(&self, row: &Desktop) -> Result<bool, DesktopError> {
         let container = self.inner.parts.engine.inspect(&row.container_name).await?;
-        let (exit_code, oom_killed) = match &container {
-            Some(found) if found.state.is_alive() => return Ok(false),
-            Some(found) => (found.exit_code, found.oom_killed),
-            None => (None, false),
+        let Some(container) = container else {
+            tracing::warn!(desktop = %row.id, "the container of a desktop is gone");
+            self.fail(row.id, &Failure::bare(Reason::Disappeared)).await;
+            return Ok(true);
         };
+        if container.state.is_alive() {
+            return Ok(false);
+        }
+        let (exit_code, oom_killed) = (container.exit_code, container.oom_killed);
         tracing::warn!(desktop = %row.id, exit_code, oom_killed, "a desktop ended by itself");
         if exit_code == Some(0) {
             // Its user logged out inside: that is a stop like any other.
             let by = Actor::system("reconciler");
             self.stop(row.id, &by, Reason::EndedInside).await?;
         } else {
-            let reason = match container {
-                None => Reason::Disappeared,
-                Some(_) if oom_killed => Reason::OutOfMemory,
-                Some(_) => Reason::Ended,
-            };
-            self.fail(row.id, reason).await;
+            let failure = self.ending(row, &container, Reason::Ended).await;
+            self.fail(row.id, &failure).await;
         }
         Ok(true)
     }

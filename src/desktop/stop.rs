@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::trouble::Failure;
 use super::{Change, DesktopError, Desktops};
 use crate::engine::EngineError;
 use crate::model::audit::{Action, Actor, Event, Outcome};
@@ -198,9 +199,11 @@ impl Desktops {
     }
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
-    pub(super) async fn fail(&self, id: DesktopId, reason: Reason) {
+    pub(super) async fn fail(&self, id: DesktopId, failure: &Failure) {
+        let reason = failure.reason;
         let change = RowChange {
             reason: Some(reason.as_str()),
+            detail: failure.detail.as_deref(),
             stopped_at: Some(self.inner.parts.clock.timestamp()),
             ..RowChange::default()
         };

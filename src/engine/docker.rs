@@ -3,6 +3,7 @@
 
 mod create;
 mod networks;
+mod trouble;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,6 +29,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_DESKTOP, LABEL_INSTANCE, Network, container_name};
+use trouble::{sort, sort_pull};
+
 use super::{Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent};
 use crate::config::EngineConfig;
 use crate::model::time::Timestamp;
@@ -90,36 +93,6 @@ async fn within<T>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(sort(error, limit)),
         Err(_) => Err(EngineError::Timeout(limit)),
-    }
-}
-
-fn sort(error: Error, limit: Duration) -> EngineError {
-    match &error {
-        Error::RequestTimeoutError => EngineError::Timeout(limit),
-        Error::DockerResponseServerError {
-            status_code,
-            message,
-        } => {
-            let port_words = [
-                "port is already allocated",
-                "address already in use",
-                "ports are not available",
-            ];
-            match status_code {
-                404 if message.contains("No such image") => EngineError::ImageMissing,
-                404 => EngineError::NotFound,
-                409 if message.contains("is already in use by container") => EngineError::NameTaken,
-                _ if port_words.iter().any(|words| message.contains(words)) => {
-                    EngineError::PortTaken
-                }
-                _ => EngineError::Refused(error),
-            }
-        }
-        Error::HyperResponseError { .. }
-        | Error::HyperLegacyError { .. }
-        | Error::IOError { .. }
-        | Error::SocketNotFoundError(_) => EngineError::Unreachable(error),
-        _ => EngineError::Refused(error),
     }
 }
 
@@ -249,7 +222,7 @@ impl Engine for DockerEngine {
             });
         match tokio::time::timeout(PULL_TIMEOUT, pull).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(EngineError::Pull(error)),
+            Ok(Err(error)) => Err(sort_pull(error, CALL_TIMEOUT)),
             Err(_) => Err(EngineError::Timeout(PULL_TIMEOUT)),
         }
     }

@@ -42,7 +42,8 @@ fn kind(error: &EngineError) -> Option<&'static str> {
     match error {
         EngineError::Unreachable(_) => Some("unreachable"),
         EngineError::Timeout(_) => Some("timeout"),
-        EngineError::ImageMissing | EngineError::Pull(_) => Some("image"),
+        EngineError::ImageMissing | EngineError::Pull(..) => Some("image"),
+        EngineError::DiskFull(_) => Some("disk"),
         EngineError::Refused(_) | EngineError::NoSubnet => Some("refused"),
         EngineError::PortTaken | EngineError::NameTaken | EngineError::NotFound => None,
     }

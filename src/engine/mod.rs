@@ -40,15 +40,54 @@ pub enum EngineError {
     /// The image is not on this machine.
     #[error("the image is not on this machine")]
     ImageMissing,
-    /// The image can neither be found nor pulled.
-    #[error("the image cannot be pulled")]
-    Pull(#[source] bollard::errors::Error),
+    /// The image cannot be brought to this machine.
+    #[error("the image cannot be pulled: {}", .0.as_str())]
+    Pull(PullFailure, #[source] bollard::errors::Error),
+    /// There is no room for an image, a container or its files.
+    #[error("the disk of the container engine is full")]
+    DiskFull(#[source] bollard::errors::Error),
     /// Every network of the configured range is in use.
     #[error("no network of DESKTOP_SUBNETS is free")]
     NoSubnet,
     /// It refused for another reason.
     #[error("the container engine refused")]
     Refused(#[source] bollard::errors::Error),
+}
+
+impl EngineError {
+    /// Whether the engine is not there, so that nothing is known of the outcome.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Timeout(_))
+    }
+}
+
+/// Why an image could not be brought here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullFailure {
+    /// Its registry does not give it to us; some say the same of what they do not have.
+    Denied,
+    /// Its registry has no such image, or none for this machine.
+    Unknown,
+    /// Its registry was not heard, or not to the end.
+    Registry,
+    /// Nothing came any more.
+    Stalled,
+    /// Anything else.
+    Other,
+}
+
+impl PullFailure {
+    /// For the log.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "its registry refuses",
+            Self::Unknown => "its registry has no such image",
+            Self::Registry => "its registry cannot be reached",
+            Self::Stalled => "nothing comes any more",
+            Self::Other => "it failed",
+        }
+    }
 }
 
 /// What the engine says a container is doing.

@@ -18,6 +18,7 @@ use crate::authn::{Authenticated, AuthnError};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Desktops;
 use crate::model::desktop::{Desktop, State};
+use crate::model::reason::Reason;
 use crate::model::schema;
 use crate::model::template::{Home as TemplateHome, Template, fill};
 use crate::model::time::Timestamp;
@@ -276,6 +277,7 @@ impl Gateway {
             status: desktop.status.as_str(),
             reason_code: desktop.status_reason.as_deref(),
             reason: reason.as_deref(),
+            log: log_of(desktop),
             template: &desktop.template,
             csrf_token: token.as_deref(),
         };
@@ -301,6 +303,13 @@ fn shell<'a>(lang: Lang, user: &'a User, token: Option<&'a str>, place: Place) -
 fn reason_of(desktop: &Desktop, lang: Lang) -> Option<String> {
     let word = desktop.status_reason.as_deref()?;
     Some(reason::sentence(word, lang).into_owned())
+}
+
+/// What a desktop that failed wrote last. Its own user is all who gets to see the page.
+fn log_of(desktop: &Desktop) -> Option<&str> {
+    let reason = Reason::from_word(desktop.status_reason.as_deref()?)?;
+    let detail = desktop.status_detail.as_deref();
+    detail.filter(|_| reason.is_from_inside())
 }
 
 fn token_row(token: StoredToken) -> AccountToken {

@@ -120,6 +120,8 @@ pub struct Desktop {
     pub status: State,
     /// Why it is there: the word of a [`Reason`](super::reason::Reason), a sentence in rows of earlier versions.
     pub status_reason: Option<String>,
+    /// What is behind it, a few lines: what the desktop wrote last, or the engine's own words.
+    pub status_detail: Option<String>,
     /// The port on the host that leads to it; none where nothing is published.
     pub host_port: Option<u16>,
     /// The port inside the container.
@@ -163,6 +165,7 @@ impl Desktop {
             template: template.id.clone(),
             status: State::Queued,
             status_reason: None,
+            status_detail: None,
             host_port: None,
             container_port: template.port,
             created_at: now,

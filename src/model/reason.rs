@@ -40,8 +40,18 @@ pub enum Reason {
     Refused,
     /// The desktop did not answer in time.
     Silent,
-    /// Its image is not available.
+    /// Its image is not on the engine's machine, and no registry has it or may be asked.
     ImageMissing,
+    /// The registry does not give out its image.
+    PullDenied,
+    /// The registry of its image cannot be reached, or fell silent.
+    RegistryAway,
+    /// Its image could not be brought to the engine's machine for another reason.
+    PullFailed,
+    /// The engine's disk is full.
+    DiskFull,
+    /// The container engine did not answer.
+    EngineAway,
     /// The container engine failed.
     Engine,
     /// The database failed.
@@ -50,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::Asked,
         Self::Admin,
         Self::Teacher,
@@ -70,6 +80,11 @@ impl Reason {
         Self::Refused,
         Self::Silent,
         Self::ImageMissing,
+        Self::PullDenied,
+        Self::RegistryAway,
+        Self::PullFailed,
+        Self::DiskFull,
+        Self::EngineAway,
         Self::Engine,
         Self::Database,
     ];
@@ -97,9 +112,24 @@ impl Reason {
             Self::Refused => "refused",
             Self::Silent => "silent",
             Self::ImageMissing => "image_missing",
+            Self::PullDenied => "pull_denied",
+            Self::RegistryAway => "registry_unavailable",
+            Self::PullFailed => "pull_failed",
+            Self::DiskFull => "disk_full",
+            Self::EngineAway => "engine_unavailable",
             Self::Engine => "engine_failed",
             Self::Database => "database_failed",
         }
+    }
+
+    /// Whether the detail beside it is what the desktop itself wrote, which its user may read. Otherwise it is the engine's,
+    /// which may name addresses and paths.
+    #[must_use]
+    pub const fn is_from_inside(self) -> bool {
+        matches!(
+            self,
+            Self::OutOfMemory | Self::Ended | Self::EndedStarting | Self::Refused | Self::Silent
+        )
     }
 
     /// From the database's word. Rows of earlier versions hold a sentence instead.

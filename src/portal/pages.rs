@@ -87,6 +87,8 @@ pub struct Waiting<'a> {
     pub reason_code: Option<&'a str>,
     /// The same as a sentence.
     pub reason: Option<&'a str>,
+    /// What it wrote last, if it failed.
+    pub log: Option<&'a str>,
     /// Its template, as the API takes it.
     pub template: &'a str,
     /// Token for unsafe calls; `None` when this response must not carry one.

@@ -48,6 +48,7 @@ fn waiting_page(status: &str) -> String {
         status,
         reason_code: Some("no_port"),
         reason: Some("<no room>"),
+        log: (status == "error").then_some("exit code 3\n<b>no such file</b>"),
         template: "ubuntu",
         csrf_token: (status == "error").then_some("token\"1"),
     })
@@ -174,6 +175,11 @@ fn a_card_tells_how_long_it_has_run_and_when_it_was_used() {
 fn a_desktop_that_failed_can_be_started_again_without_a_script() {
     let html = waiting_page("error");
     assert!(tag(&html, "again").contains("type=\"submit\""));
+    assert!(
+        html.contains("exit code 3\n&#60;b&#62;no such file"),
+        "{html}"
+    );
+    assert!(!waiting_page("stopped").contains("<details"));
     assert!(html.contains("action=\"/open\"") && html.contains("value=\"token&#34;1\""));
     assert!(
         !waiting_page("stopped").contains("name=\"csrf_token\""),

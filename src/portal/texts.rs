@@ -52,9 +52,21 @@ pub(super) fn advice(lang: Lang, reason: Option<&str>, failed: bool) -> &'static
             "Deine Dateien sind noch da. Starte ihn neu und öffne weniger Programme auf einmal.",
             "Your files are still there. Start it again, and open fewer programs at a time.",
         ),
-        Some("image_missing" | "template_gone") => lang.pick(
+        Some("image_missing" | "template_gone" | "pull_denied" | "pull_failed") => lang.pick(
             "Das kann nur der Helpdesk deiner Schule lösen.",
             "Only your helpdesk can solve this.",
+        ),
+        Some("disk_full") => lang.pick(
+            "Sag dem Helpdesk deiner Schule Bescheid: Dort muss Platz geschaffen werden.",
+            "Tell your helpdesk: they have to make room.",
+        ),
+        Some("registry_unavailable" | "engine_unavailable") => lang.pick(
+            "Versuch es in ein paar Minuten noch einmal. Wenn es dann auch nicht klappt, sag dem Helpdesk deiner Schule Bescheid.",
+            "Please try again in a few minutes. If it fails then too, tell your helpdesk.",
+        ),
+        Some("ended_starting" | "silent" | "refused") => lang.pick(
+            "Versuch es noch einmal. Wenn es wieder nicht klappt, zeig dem Helpdesk deiner Schule diese Seite.",
+            "Please try again. If it fails again, show this page to your helpdesk.",
         ),
         Some("hours") => lang.pick(
             "Deine Dateien sind noch da. Du kannst ihn starten, wenn wieder geöffnet ist.",
@@ -142,8 +154,23 @@ mod tests {
 
     #[test]
     fn advice_knows_the_words_for_reasons() {
-        for word in ["out_of_memory", "image_missing", "template_gone", "hours"] {
+        let plain = advice(Lang::En, None, true);
+        for word in [
+            "out_of_memory",
+            "image_missing",
+            "template_gone",
+            "hours",
+            "pull_denied",
+            "pull_failed",
+            "disk_full",
+            "registry_unavailable",
+            "engine_unavailable",
+            "ended_starting",
+            "silent",
+            "refused",
+        ] {
             assert!(Reason::from_word(word).is_some(), "{word}");
+            assert_ne!(advice(Lang::En, Some(word), true), plain, "{word}");
         }
     }
 }

@@ -82,17 +82,51 @@ fn text(reason: Reason, lang: Lang) -> &'static str {
             "Der Desktop hat nicht rechtzeitig geantwortet.",
             "The desktop did not answer in time.",
         ),
+        Reason::ImageMissing
+        | Reason::PullDenied
+        | Reason::RegistryAway
+        | Reason::PullFailed
+        | Reason::DiskFull
+        | Reason::EngineAway
+        | Reason::Engine
+        | Reason::Database => around(reason),
+    };
+    lang.pick(de, en)
+}
+
+/// What went wrong around a desktop, in German and English.
+fn around(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
         Reason::ImageMissing => (
             "Das Image dieses Desktops ist nicht verfügbar.",
             "The image of this desktop is not available.",
+        ),
+        Reason::PullDenied => (
+            "Das Image dieses Desktops wird vom Server nicht herausgegeben, bei dem es liegt.",
+            "The image of this desktop is not given out by the server that has it.",
+        ),
+        Reason::RegistryAway => (
+            "Das Image dieses Desktops konnte nicht geladen werden, weil der Server nicht antwortet, bei dem es liegt.",
+            "The image of this desktop could not be loaded because the server that has it does not answer.",
+        ),
+        Reason::PullFailed => (
+            "Das Image dieses Desktops konnte nicht geladen werden.",
+            "The image of this desktop could not be loaded.",
+        ),
+        Reason::DiskFull => (
+            "Auf dem Server der Desktops ist kein Speicherplatz mehr.",
+            "There is no space left on the desktops' server.",
+        ),
+        Reason::EngineAway => (
+            "Die Container-Engine hat nicht geantwortet.",
+            "The container engine did not answer.",
         ),
         Reason::Engine => (
             "Die Container-Engine hat versagt.",
             "The container engine failed.",
         ),
-        Reason::Database => ("Die Datenbank hat versagt.", "The database failed."),
-    };
-    lang.pick(de, en)
+        _ => ("Die Datenbank hat versagt.", "The database failed."),
+    }
 }
 
 #[cfg(test)]

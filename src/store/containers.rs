@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 
 const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
     status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
-    last_used, extensions, gateway";
+    last_used, extensions, gateway, status_detail";
 
 pub(super) const LIVE: &str =
     "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
@@ -21,6 +21,8 @@ pub(super) const LIVE: &str =
 pub struct Change<'a> {
     /// Why: the word of a reason; cleared when `None`.
     pub reason: Option<&'a str>,
+    /// What is behind it; cleared when `None`.
+    pub detail: Option<&'a str>,
     /// The engine's id of the container.
     pub container_id: Option<&'a str>,
     /// When it first answered.
@@ -158,7 +160,7 @@ impl Database {
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
             let done = sqlx::query(
-                "UPDATE containers SET status = $1, status_reason = $2,
+                "UPDATE containers SET status = $1, status_reason = $2, status_detail = $11,
                      container_id = COALESCE($3, container_id),
                      started_at = COALESCE($4, started_at),
                      stopped_at = COALESCE($5, stopped_at),
@@ -177,6 +179,7 @@ impl Database {
             .bind(change.unless_used_after.map(Timestamp::millis))
             .bind(change.unless_extended_beyond.map(i64::from))
             .bind(change.gateway)
+            .bind(change.detail)
             .execute(&mut *transaction)
             .await?;
             let moved = done.rows_affected() == 1;
@@ -340,6 +343,7 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
         template: text("template")?,
         status: State::from_word(&status).ok_or_else(|| corrupt("status", &status))?,
         status_reason: (row.text)("status_reason")?,
+        status_detail: (row.text)("status_detail")?,
         host_port: (row.number)("host_port")?.map(port_from).transpose()?,
         container_port: port_from((row.number)("container_port")?.unwrap_or_default())?,
         created_at: time("created_at")?.unwrap_or_default(),

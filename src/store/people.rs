@@ -68,6 +68,7 @@ const TABLES: [(&str, &str, &[Column]); 4] = [
             ("image_name", false),
             ("status", false),
             ("status_reason", false),
+            ("status_detail", false),
             ("created_at", true),
             ("started_at", true),
             ("stopped_at", true),

@@ -51,6 +51,7 @@ mod store_sessions;
 mod teacher;
 mod templates;
 mod tokens;
+mod trouble;
 mod upstream;
 mod warning;
 mod websocket;

@@ -396,6 +396,7 @@ async fn lifecycle(db: &Database, one: &Desktop) {
     }
     let change = Change {
         reason: Some("why"),
+        detail: Some("behind it"),
         stopped_at: Some(at(4000)),
         ..Change::default()
     };
@@ -409,6 +410,7 @@ async fn lifecycle(db: &Database, one: &Desktop) {
         (row.status, row.status_reason.as_deref()),
         (State::Error, Some("why"))
     );
+    assert_eq!(row.status_detail.as_deref(), Some("behind it"));
     assert_eq!(
         (row.container_id.as_deref(), row.started_at),
         (Some("abc"), Some(at(2000)))

@@ -15,7 +15,7 @@ use super::report::Report;
 use crate::authn::oidc::Oidc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseConfig, DesktopConfig};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, PullFailure};
 use crate::model::template::Pull;
 use crate::model::time::Timestamp;
 use crate::outbound::HttpClient;
@@ -231,7 +231,7 @@ pub(super) async fn images(config: &DesktopConfig, engine: &dyn Engine, report: 
 /// A registry that refuses is the same to us as one that is not there.
 fn refused(error: EngineError) -> EngineError {
     match error {
-        EngineError::Refused(error) => EngineError::Pull(error),
+        EngineError::Refused(error) => EngineError::Pull(PullFailure::Other, error),
         other => other,
     }
 }

@@ -24,7 +24,18 @@ struct Made {
     id: String,
     spec: ContainerSpec,
     state: ContainerState,
+    ending: Ending,
 }
+
+/// How a container's process ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ending {
+    pub exit_code: i64,
+    pub oom_killed: bool,
+}
+
+/// Something that goes wrong.
+pub type Trouble = fn() -> EngineError;
 
 /// The engine; its switches provoke faults.
 pub struct FakeEngine {
@@ -47,6 +58,13 @@ pub struct FakeEngine {
     pub pull_on: Notify,
     /// Answers nothing.
     pub down: AtomicBool,
+    /// What pulls and the making of containers end with.
+    pub pull_trouble: Mutex<Option<Trouble>>,
+    pub create_trouble: Mutex<Option<Trouble>>,
+    /// Containers end like this as soon as they are started.
+    pub stillborn: Mutex<Option<Ending>>,
+    /// What containers write; `{password}` is the one they were given.
+    pub log: Mutex<String>,
     /// Wakes never end.
     pub stuck: AtomicBool,
     /// Pauses and wakes that were asked for, ever.
@@ -85,6 +103,10 @@ impl Default for FakeEngine {
             pulled: Mutex::default(),
             pull_on: Notify::new(),
             down: AtomicBool::default(),
+            pull_trouble: Mutex::default(),
+            create_trouble: Mutex::default(),
+            stillborn: Mutex::default(),
+            log: Mutex::default(),
             stuck: AtomicBool::default(),
             pauses: AtomicUsize::default(),
             unpauses: AtomicUsize::default(),
@@ -151,6 +173,14 @@ impl FakeEngine {
         self.desktops.lock().unwrap().remove(name);
     }
 
+    /// Ends a container's process.
+    pub fn end(&self, name: &str, ending: Ending) {
+        self.desktops.lock().unwrap().remove(name);
+        let mut containers = self.containers.lock().unwrap();
+        let made = containers.get_mut(name).expect("a container");
+        (made.state, made.ending) = (ContainerState::Exited, ending);
+    }
+
     /// Names and states of all containers.
     pub fn all(&self) -> Vec<(String, ContainerState)> {
         let containers = self.containers.lock().unwrap();
@@ -166,8 +196,8 @@ impl FakeEngine {
             name: name.to_owned(),
             state: made.state,
             labels: made.spec.labels.clone(),
-            exit_code: (made.state == ContainerState::Exited).then_some(0),
-            oom_killed: false,
+            exit_code: (made.state == ContainerState::Exited).then_some(made.ending.exit_code),
+            oom_killed: made.ending.oom_killed,
             address: made.spec.network.internal.then_some([127, 0, 0, 1].into()),
         }
     }
@@ -291,6 +321,17 @@ impl Engine for FakeEngine {
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         self.check()?;
+        let remote = image.starts_with("good/") || image.starts_with("bad/");
+        if remote
+            && !self
+                .pulled
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|known| known == image)
+        {
+            return Ok(None);
+        }
         let version = self.image_version.load(Ordering::SeqCst);
         Ok(Some(format!("sha256:{image}:{version}")))
     }
@@ -312,6 +353,9 @@ impl Engine for FakeEngine {
     async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
         self.said.lock().unwrap().push(format!("pull {image}"));
         self.check()?;
+        if let Some(trouble) = *self.pull_trouble.lock().unwrap() {
+            return Err(trouble());
+        }
         if !image.starts_with("good/") {
             return Err(EngineError::ImageMissing);
         }
@@ -336,6 +380,9 @@ impl Engine for FakeEngine {
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.check()?;
+        if let Some(trouble) = *self.create_trouble.lock().unwrap() {
+            return Err(trouble());
+        }
         let mut containers = self.containers.lock().unwrap();
         if containers.contains_key(&spec.name) {
             return Err(EngineError::NameTaken);
@@ -346,6 +393,7 @@ impl Engine for FakeEngine {
             id: id.clone(),
             spec: spec.clone(),
             state: ContainerState::Created,
+            ending: Ending::default(),
         };
         containers.insert(spec.name.clone(), made);
         self.specs.lock().unwrap().push(spec.clone());
@@ -400,6 +448,12 @@ impl Engine for FakeEngine {
         tokio::time::sleep(Duration::from_millis(30)).await;
         while self.held.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let stillborn = *self.stillborn.lock().unwrap();
+        if let Some(ending) = stillborn {
+            self.starting.fetch_sub(1, Ordering::SeqCst);
+            self.end(name, ending);
+            return Ok(());
         }
         let starting = FakeDesktop::start_on(port, self.options(&spec));
         let desktop = self.home.spawn(starting).await.expect("a fake desktop");
@@ -498,7 +552,10 @@ impl Engine for FakeEngine {
         Ok(futures_util::stream::pending().boxed())
     }
 
-    async fn log_tail(&self, _: &str, _: u32) -> Result<String, EngineError> {
-        self.check().map(|()| String::new())
+    async fn log_tail(&self, container: &str, _: u32) -> Result<String, EngineError> {
+        self.check()?;
+        let name = self.name_of(container);
+        let log = self.log.lock().unwrap().clone();
+        Ok(log.replace("{password}", &self.password(&name)))
     }
 }

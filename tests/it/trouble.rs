@@ -1,0 +1,169 @@
+//! Desktops that fail say why: the right word, a sentence, and what is behind it for whoever may read that.
+
+use bollard::errors::Error;
+use deskgate::engine::{EngineError, PullFailure};
+use deskgate::model::user::{Identity, Role};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::browser::Browser;
+use crate::support::fake_engine::{Ending, Trouble};
+use crate::support::gateway::{TEMPLATE, TestGateway, identity};
+use crate::support::socket::{Socket, next, open_all_events, open_events};
+
+/// Starts a desktop and waits for what becomes of it.
+async fn start(program: &mut Browser) -> Value {
+    let prefer = [("prefer", "wait=20")];
+    let path = "/api/container/start";
+    let answer = program.send(Method::POST, path, &prefer, "").await;
+    answer.json()["container"].clone()
+}
+
+async fn status(program: &mut Browser) -> Value {
+    let status = program.get("/api/container/status").await;
+    status.json()["container"].clone()
+}
+
+async fn first_event(mut socket: Socket<TcpStream>) -> Value {
+    match next(&mut socket).await {
+        Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+        other => panic!("no event: {other:?}"),
+    }
+}
+
+/// What an admin sees of the one desktop there is.
+async fn overview(admin: &mut Browser) -> Value {
+    let listed = admin.get("/api/admin/containers").await.json();
+    assert_eq!(listed["total"], 1, "{listed}");
+    listed["containers"][0].clone()
+}
+
+#[tokio::test]
+async fn a_desktop_that_ends_at_its_start_says_what_it_wrote_last() {
+    let gateway = TestGateway::start().await;
+    *gateway.engine.log.lock().unwrap() =
+        "\u{1b}[31mpassword {password}\r\ncannot <open> display\n".to_owned();
+    *gateway.engine.stillborn.lock().unwrap() = Some(Ending {
+        exit_code: 3,
+        oom_killed: false,
+    });
+    let mut pupil = gateway.program("pupil").await;
+    let mut admin = gateway.program_as("admin", Role::Admin).await;
+    let failed = start(&mut pupil).await;
+    assert_eq!(failed["status"], "error", "{failed}");
+    assert_eq!(failed["status_reason_code"], "ended_starting");
+    let detail = "exit code 3\npassword ***\ncannot <open> display";
+    assert_eq!(failed["status_detail"], detail);
+    assert_eq!(overview(&mut admin).await["status_detail"], detail);
+    assert_eq!(gateway.engine.all(), [], "its container is gone");
+
+    let id = failed["id"].as_str().unwrap();
+    let accept = [("accept", "text/html")];
+    let path = format!("/desktop/{id}/");
+    let page = pupil.send(Method::GET, &path, &accept, "").await;
+    let text = page.text();
+    assert!(text.contains("cannot &#60;open&#62; display"), "{text}");
+    let mut other = gateway.program("other").await;
+    let page = other.send(Method::GET, &path, &accept, "").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_desktop_that_ends_while_it_is_used_has_the_true_reason() {
+    for (exit_code, oom_killed, reason) in [(137, true, "out_of_memory"), (139, false, "ended")] {
+        let gateway = TestGateway::start().await;
+        *gateway.engine.log.lock().unwrap() = "last words".to_owned();
+        let mut pupil = gateway.program("pupil").await;
+        let running = gateway.running_desktop(&mut pupil).await;
+        let name = running["container_name"].as_str().unwrap();
+        let ending = Ending {
+            exit_code,
+            oom_killed,
+        };
+        gateway.engine.end(name, ending);
+        let report = gateway.desktops.reconcile().await.expect("a pass");
+        assert_eq!(report.ended, 1);
+        let ended = status(&mut pupil).await;
+        assert_eq!(ended["status_reason_code"], reason);
+        let detail = format!("exit code {exit_code}\nlast words");
+        assert_eq!(ended["status_detail"], detail);
+        gateway.stop().await;
+    }
+}
+
+fn said(words: &str) -> Error {
+    let error = words.to_owned();
+    Error::DockerStreamError { error }
+}
+
+const PULLS: [(&str, Trouble); 4] = [
+    ("pull_denied", || {
+        EngineError::Pull(PullFailure::Denied, said("secret.registry"))
+    }),
+    ("image_missing", || {
+        EngineError::Pull(PullFailure::Unknown, said("secret.registry"))
+    }),
+    ("pull_failed", || {
+        EngineError::Pull(PullFailure::Other, said("secret.registry"))
+    }),
+    ("disk_full", || {
+        EngineError::DiskFull(said("secret.registry"))
+    }),
+];
+
+#[tokio::test]
+async fn a_pull_that_fails_says_why_and_only_admins_read_the_engines_words() {
+    let template = "id = \"desktop\"\nimage = \"bad/desktop:1\"\npreset = \"kasm\"";
+    for (reason, trouble) in PULLS {
+        let gateway = TestGateway::start_with(&[(TEMPLATE, template)]).await;
+        *gateway.engine.pull_trouble.lock().unwrap() = Some(trouble);
+        let mut pupil = gateway.program("pupil").await;
+        let mut admin = gateway.program_as("admin", Role::Admin).await;
+        let failed = start(&mut pupil).await;
+        assert_eq!(failed["status"], "error", "{failed}");
+        assert_eq!(failed["status_reason_code"], reason);
+        assert_eq!(failed["status_detail"], Value::Null, "for admins only");
+        let detail = overview(&mut admin).await["status_detail"].clone();
+        assert!(
+            detail.as_str().unwrap().contains("secret.registry"),
+            "{detail}"
+        );
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_admins_hear_the_detail_in_events() {
+    let gateway = TestGateway::start().await;
+    *gateway.engine.create_trouble.lock().unwrap() =
+        Some(|| EngineError::DiskFull(said("write /x: no space left on device")));
+    let mut pupil = gateway.program("pupil").await;
+    let failed = start(&mut pupil).await;
+    assert_eq!(failed["status_reason_code"], "disk_full");
+    let german = [("accept-language", "de")];
+    let path = "/api/container/status";
+    let said = pupil.send(Method::GET, path, &german, "").await.json();
+    let sentence = said["container"]["status_reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(sentence.contains("Speicherplatz"), "{sentence}");
+    let session = gateway.session("pupil").await;
+    let own = first_event(open_events(&gateway, &session).await).await;
+    assert_eq!(own["container"]["status_detail"], Value::Null);
+    let admin = Identity {
+        role: Role::Admin,
+        ..identity("admin")
+    };
+    let session = gateway.session_of(&admin).await;
+    let all = first_event(open_all_events(&gateway, &session).await).await;
+    let detail = all["container"]["status_detail"].as_str().unwrap();
+    assert!(detail.contains("no space left on device"), "{detail}");
+    // What was in the way is gone: the next start works.
+    *gateway.engine.create_trouble.lock().unwrap() = None;
+    gateway.running_desktop(&mut pupil).await;
+    gateway.stop().await;
+}
