@@ -32,6 +32,7 @@ use crate::engine::measured::Measured;
 use crate::gateway::Gateway;
 use crate::gateway::description::Description;
 use crate::gateway::limits::Limits as RateLimits;
+use crate::model::id::RequestId;
 use crate::outbound::TrustError;
 use crate::people::People;
 use crate::proxy::{self, Proxy};
@@ -112,12 +113,34 @@ impl Core {
         engine: Arc<dyn Engine>,
     ) -> Result<Self, AppError> {
         let database = Database::open(&config.database).await?;
-        let (tasks, metrics) = (Tasks::new(), Metrics::default());
-        let engine = Arc::new(Measured::new(engine, metrics.clone()));
         let instance = match &config.desktops.instance {
             Some(name) => name.clone(),
             None => database.instance().await?,
         };
+        Ok(Self::of(config, clock, engine, (database, instance)))
+    }
+
+    /// The same to look at a database that is there and up to date, in which nothing is changed.
+    pub async fn build_unchanged(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let database = Database::open_unchanged(&config.database).await?;
+        let instance = match &config.desktops.instance {
+            Some(name) => Some(name.clone()),
+            None => database.known_instance().await?,
+        };
+        // Without a name no gateway has been here, and no container can be its own.
+        let instance = instance.unwrap_or_else(|| RequestId::random().to_string());
+        let engine = Arc::new(DockerEngine::new(config.engine.clone()));
+        Ok(Self::of(config, clock, engine, (database, instance)))
+    }
+
+    fn of(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        engine: Arc<dyn Engine>,
+        (database, instance): (Database, String),
+    ) -> Self {
+        let (tasks, metrics) = (Tasks::new(), Metrics::default());
+        let engine = Arc::new(Measured::new(engine, metrics.clone()));
         let audit = Audit::new(database.clone(), clock.clone(), metrics.clone());
         let desktops = Desktops::new(desktop::Parts {
             database: database.clone(),
@@ -143,7 +166,7 @@ impl Core {
             desktops.clone(),
             audit.clone(),
         );
-        Ok(Self {
+        Self {
             database,
             desktops,
             sessions,
@@ -152,7 +175,7 @@ impl Core {
             metrics,
             audit,
             people,
-        })
+        }
     }
 }
 

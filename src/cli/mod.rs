@@ -8,6 +8,7 @@ mod migrate;
 mod papers;
 mod serve;
 mod token;
+mod transfer;
 mod user;
 
 use std::net::SocketAddr;
@@ -63,6 +64,16 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write everything that is in the database to a new file, for deskgate import
+    Export {
+        /// The file, or - for standard output
+        file: PathBuf,
+    },
+    /// Read what deskgate export wrote into an empty database, all of it or nothing
+    Import {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -103,6 +114,8 @@ impl Cli {
             Command::Check { json } => check::run(raw, json).await,
             Command::Migrate => migrate::run(raw).await,
             Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,
+            Command::Export { file } => transfer::export(raw, &file).await,
+            Command::Import { file } => transfer::import(raw, &file).await,
             Command::Token(command) => token::run(raw, command).await,
             Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,

@@ -8,20 +8,22 @@ mod conditions;
 pub mod containers;
 pub mod homes;
 pub mod identity;
+pub mod migrations;
 pub mod notify;
 pub mod overview;
 pub mod people;
+mod schema;
 pub mod seat;
 pub mod sessions;
 pub mod starts;
+pub mod transfer;
 pub mod users;
 
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::Row;
-use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -30,8 +32,6 @@ use sqlx::sqlite::{
 use crate::config::DatabaseConfig;
 use crate::model::id::RequestId;
 use crate::telemetry::metrics::state::Pool;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a caller waits for a free connection before the database counts as down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +52,22 @@ pub enum StoreError {
     /// The schema is not what this program needs.
     #[error("the database schema cannot be brought up to date")]
     Migrate(#[source] MigrateError),
+    /// A newer program has changed the schema.
+    #[error(
+        "the database was brought to migration {database} by a newer Deskgate; this one knows migrations up to {program}"
+    )]
+    Newer {
+        /// The last one that the database has had.
+        database: i64,
+        /// The last one that this program knows.
+        program: i64,
+    },
+    /// Migrations that were not applied, where none may be.
+    #[error("the database is not up to date; run deskgate migrate first (it lacks {0})")]
+    Behind(String),
+    /// There is no file, where none may be made.
+    #[error("there is no database at {0}")]
+    Absent(String),
     /// A row says something that no version of this program writes.
     #[error("the database holds {0}, which makes no sense")]
     Corrupt(String),
@@ -141,52 +157,6 @@ impl Database {
         ))
     }
 
-    /// Applies what is missing and returns the names of the migrations that were applied.
-    ///
-    /// # Errors
-    /// A migration fails, or the database knows one that this program does not: it was used by a newer one.
-    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        on_pool!(self, |pool| {
-            let mut connection = pool.acquire().await?;
-            let table = &*MIGRATIONS.table_name;
-            connection
-                .ensure_migrations_table(table)
-                .await
-                .map_err(StoreError::Migrate)?;
-            let before = connection
-                .list_applied_migrations(table)
-                .await
-                .map_err(StoreError::Migrate)?;
-            drop(connection);
-            MIGRATIONS.run(pool).await.map_err(StoreError::Migrate)?;
-            Ok(missing(&before))
-        })
-    }
-
-    /// Names of the migrations that this program would apply. Applies none.
-    ///
-    /// # Errors
-    /// The database does not answer, or knows a migration that this program does not.
-    pub async fn pending(&self) -> Result<Vec<String>, StoreError> {
-        self.ping().await?;
-        on_pool!(self, |pool| {
-            let mut connection = pool.acquire().await?;
-            let table = &*MIGRATIONS.table_name;
-            // Without the table that says so, none was applied.
-            let applied = connection.list_applied_migrations(table).await;
-            let applied = applied.unwrap_or_default();
-            let newer = applied
-                .iter()
-                .find(|applied| !MIGRATIONS.version_exists(applied.version));
-            match newer {
-                Some(newer) => Err(StoreError::Migrate(MigrateError::VersionMissing(
-                    newer.version,
-                ))),
-                None => Ok(missing(&applied)),
-            }
-        })
-    }
-
     /// Asks the database something trivial.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_pool!(self, |pool| {
@@ -198,16 +168,25 @@ impl Database {
     /// The random name of this installation, made when the database was. All gateways on one database
     /// share it, and gateways on another one never touch its containers.
     pub async fn instance(&self) -> Result<String, StoreError> {
+        if let Some(name) = self.known_instance().await? {
+            return Ok(name);
+        }
         let fresh: String = RequestId::random().to_string().chars().take(8).collect();
         on_pool!(self, |pool| {
             sqlx::query("INSERT INTO meta (name, value) VALUES ('instance', $1) ON CONFLICT (name) DO NOTHING")
                 .bind(fresh)
                 .execute(pool)
                 .await?;
-            let row = sqlx::query("SELECT value FROM meta WHERE name = 'instance'")
-                .fetch_one(pool)
-                .await?;
-            Ok(row.try_get("value")?)
+        });
+        let name = self.known_instance().await?;
+        name.ok_or_else(|| StoreError::Corrupt("no name of this installation".into()))
+    }
+
+    /// The name of this installation, if a gateway has been on the database before.
+    pub async fn known_instance(&self) -> Result<Option<String>, StoreError> {
+        on_pool!(self, |pool| {
+            let sql = "SELECT value FROM meta WHERE name = 'instance'";
+            Ok(sqlx::query_scalar(sql).fetch_optional(pool).await?)
         })
     }
 
@@ -245,15 +224,6 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-/// Number and name of each migration that is not among those applied.
-fn missing(applied: &[AppliedMigration]) -> Vec<String> {
-    MIGRATIONS
-        .iter()
-        .filter(|known| !applied.iter().any(|one| one.version == known.version))
-        .map(|known| format!("{:04} {}", known.version, known.description))
-        .collect()
 }
 
 /// Makes the file, if it is not there, so that nobody else on this machine can read it: it holds ID

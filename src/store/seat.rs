@@ -19,6 +19,10 @@ const SPACE: i32 = 0x4465_736b;
 const LEADER: i32 = 0;
 /// How long the server may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Who holds which of our locks on this database. `objsubid` is 2 where a name has two halves.
+const SEATS: &str = "SELECT objid::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = $1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 /// What the server is to do about a silent peer. Some are refused by older versions, which does no harm.
 const IMPATIENCE: [&str; 5] = [
     "SET tcp_keepalives_idle = 3",
@@ -88,6 +92,23 @@ impl Database {
         .await
     }
 
+    /// How many gateways run on this database, where they can be seen: none on SQLite.
+    pub async fn gateways(&self) -> Result<usize, StoreError> {
+        let Self::Postgres(pool) = self else {
+            return Ok(0);
+        };
+        let rows = sqlx::query(SEATS)
+            .bind(i64::from(SPACE))
+            .fetch_all(pool)
+            .await?;
+        let mut gateways = HashSet::new();
+        for row in rows {
+            gateways.insert(row.try_get::<i64, _>("name")?);
+        }
+        gateways.remove(&i64::from(LEADER));
+        Ok(gateways.len())
+    }
+
     /// Whether gateways on this database see each other, so that one can lead.
     #[must_use]
     pub const fn has_seats(&self) -> bool {
@@ -112,15 +133,10 @@ async fn lock(connection: &mut PgListener, name: i32) -> Result<bool, sqlx::Erro
 }
 
 async fn seated(connection: &mut PgListener, own: i32) -> Result<Seated, sqlx::Error> {
-    // `objsubid` is 2 where a name has two halves.
-    let rows = sqlx::query(
-        "SELECT objid::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
-         WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = $1
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-    )
-    .bind(i64::from(SPACE))
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(SEATS)
+        .bind(i64::from(SPACE))
+        .fetch_all(connection)
+        .await?;
     let mut seated = Seated {
         leads: false,
         alive: HashSet::from([i64::from(own)]),

@@ -11,7 +11,7 @@ use deskgate::store::Database;
 
 use crate::support::gateway::TestGateway;
 
-fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_deskgate"))
         .args(arguments)
         .current_dir(directory)
@@ -21,7 +21,7 @@ fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) 
         .expect("the program runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -74,9 +74,9 @@ async fn look(
 ) -> Result<(&'static str, Vec<String>, Option<String>), StoreError> {
     let database = Database::connect(config).await?;
     let pending = database.pending().await?;
-    // Asking for the name writes it where there is none, for which the table has to be there.
+    // The table has to be there.
     let instance = if pending.is_empty() {
-        Some(database.instance().await?)
+        database.known_instance().await?
     } else {
         None
     };

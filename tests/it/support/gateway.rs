@@ -100,6 +100,11 @@ impl TestGateway {
         Self::start_in(data, self.engine.clone(), self.clock.clone(), settings).await
     }
 
+    /// A gateway on the data in a directory, with an engine that another one has used.
+    pub async fn start_beside(engine: Arc<FakeEngine>, data: TempDir) -> Self {
+        Self::start_in(Arc::new(data), engine, Arc::default(), &[]).await
+    }
+
     /// The same with the same provider, while this one runs.
     pub async fn sibling(&self) -> Self {
         let mut settings: Vec<_> = self

@@ -1,5 +1,7 @@
 //! A database of a test's own on the PostgreSQL server that the tests may use, if there is one.
 
+use std::path::PathBuf;
+
 use sqlx::{Connection, Executor, PgConnection};
 use url::Url;
 
@@ -61,4 +63,16 @@ impl OwnDatabase {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// A program of the server's package, the newest where there are several: an older one refuses a newer server.
+pub fn tool(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
+    let versions = versions.map(|version| version.expect("a directory").path());
+    let number = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.parse::<u32>().ok())
+    };
+    let newest = versions.max_by_key(number).expect("a version");
+    newest.join("bin").join(name)
 }
