@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::engine::docker::DockerEngine;
 use crate::engine::measured::Measured;
 use crate::gateway::Gateway;
-use crate::gateway::description::Description;
+use crate::gateway::files::Files;
 use crate::gateway::limits::Limits as RateLimits;
 use crate::model::id::RequestId;
 use crate::outbound::TrustError;
@@ -270,7 +270,7 @@ impl App {
                 requests,
             ),
         };
-        let description = Description::new(origin.portal().as_str());
+        let files = Files::new(origin.portal().as_str());
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
             clock: clock.clone(),
@@ -285,7 +285,7 @@ impl App {
         let counted = (audit.clone(), metrics.clone());
         let limits = RateLimits::new(server.login_rate, clock.clone(), counted);
         let gateway = Gateway {
-            description,
+            files,
             limits,
             authenticator: Arc::new(authenticator),
             desktops,

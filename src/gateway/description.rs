@@ -1,42 +1,34 @@
 //! `/openapi.json`: the calls of the API and those that the gateway answers itself. It is for everybody: it says what
 //! the source says, and nothing of this installation but its address.
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::auth::LoggedOut;
-use super::pages::{Live, Readiness, file};
+use super::pages::{Live, Readiness};
 use super::provider_logout::{LogoutError, Obeyed};
 use super::whoami::WhoAmI;
 use crate::api;
-use crate::request::{Request, Response};
+use crate::authz::scopes::{self, Need};
+use crate::model::scope::Scope;
 use crate::respond::describe::{self, Call};
-
-/// The description, as it is served.
-#[derive(Clone, Debug)]
-pub struct Description(Bytes);
-
-impl Description {
-    /// For a gateway at this origin.
-    #[must_use]
-    pub fn new(origin: &str) -> Self {
-        Self(document(origin).to_string().into())
-    }
-
-    /// The file, which browsers keep and ask about.
-    pub(super) fn serve(&self, request: &Request) -> Response {
-        file("application/json", self.0.clone(), request)
-    }
-}
 
 /// The description of everything that a gateway at this origin answers.
 #[must_use]
 pub fn document(origin: &str) -> Value {
-    let mut calls = api::calls();
+    let calls = api::calls().into_iter();
+    let mut calls: Vec<Call> = calls.map(with_scopes).collect();
     calls.extend(signing());
     calls.extend(pages());
     calls.extend(desktops());
     describe::document(calls, origin)
+}
+
+/// With the scopes that the API asks of a token.
+fn with_scopes(call: Call) -> Call {
+    match scopes::needed(&call.method, call.path) {
+        Need::Session => call.scopes(&[]),
+        Need::Scope(scopes) => call.scopes(scopes),
+    }
 }
 
 /// A page for people.
@@ -64,8 +56,9 @@ fn signing() -> Vec<Call> {
         .heads(302, "Location", "There.")
         .heads(302, "Set-Cookie", "The session.")
         .refuses(&[403, 429, 502]);
-    let session =
-        Call::get("/session", "Who am I").answers::<WhoAmI<'static>>(200, "Who asks, and by what.");
+    let session = Call::get("/session", "Who am I")
+        .scopes(&Scope::ALL)
+        .answers::<WhoAmI<'static>>(200, "Who asks, and by what.");
     let logout = Call::post("/logout", "Ends the session")
         .about("Without a session the answer is the same.")
         .form(
@@ -99,8 +92,8 @@ fn signing() -> Vec<Call> {
 }
 
 fn pages() -> Vec<Call> {
-    let home = Call::get("/", "The start page, or the way to sign in");
-    let home = page(home, "The page.").refuses(&[401]);
+    let home = Call::get("/", "The start page, or the way to sign in").open();
+    let home = page(home, "The page.").refuses(&[401, 403]);
     let account = Call::get("/account", "Where one is signed in, and one's API tokens")
         .says(302, "For a page without a session: to the login.");
     let open = Call::post(
@@ -151,8 +144,11 @@ fn pages() -> Vec<Call> {
         .answers::<Readiness>(503, "It cannot, or it is about to stop.");
     let description = Call::get("/openapi.json", "This description").open();
     let description = description.answers::<Described>(200, "OpenAPI 3.1.");
+    let docs = Call::get("/docs", "This description as a page").open();
+    let docs = kept(page(docs, "The page, in German or English."));
     let all = vec![
         home,
+        docs,
         page(account, "The page."),
         open,
         opened,
@@ -172,7 +168,16 @@ fn kept(call: Call) -> Call {
         "If-None-Match",
         "The `ETag` of the copy that is there.",
     )
-    .heads(200, "ETag", "Changes with the file.")
+    .heads(
+        200,
+        "ETag",
+        "Changes with the file, and differs between its encodings.",
+    )
+    .heads(
+        200,
+        "Content-Encoding",
+        "`gzip`, for those who accept it and where it is shorter.",
+    )
     .says(304, "The copy is good.")
 }
 
@@ -202,6 +207,7 @@ fn desktops() -> Vec<Call> {
             "Something that the desktop serves",
         )
         .about(text)
+        .scopes(&[Scope::Desktops])
         .says(101, "The WebSocket is open.")
         .says(
             302,

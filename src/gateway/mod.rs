@@ -6,6 +6,7 @@ mod auth;
 pub mod description;
 mod desktops;
 mod extended_connect;
+pub mod files;
 mod forms;
 pub mod limits;
 mod pages;
@@ -35,7 +36,7 @@ use crate::respond::{problem, redirect, security};
 use crate::store::Database;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
-use description::Description;
+use files::Files;
 use limits::Limits;
 use route::Route;
 
@@ -62,8 +63,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// What follows from the end of sessions.
     pub sign_out: SignOut,
-    /// What all of this is, for programs.
-    pub description: Description,
+    /// What changes with the program only.
+    pub files: Files,
     /// Balancers whose word on the client's address is taken.
     pub trusted: TrustedProxies,
 }
@@ -149,9 +150,7 @@ impl Gateway {
         }
         // A desktop's page can make the browser load pages of the portal, or of other desktops, before anybody
         // visits them. No page of ours asks for that.
-        if !matches!(route, Route::Asset(_) | Route::Description)
-            && route::is_prefetch(request.headers())
-        {
+        if !route.is_file() && route::is_prefetch(request.headers()) {
             return Err(HttpError::Prefetch);
         }
         match route {
@@ -192,8 +191,9 @@ impl Gateway {
             Route::Logout => self.logout(context, request).await,
             Route::BackchannelLogout => Ok(self.backchannel_logout(context, request).await),
             Route::FrontchannelLogout => Ok(self.frontchannel_logout(context, &request).await),
-            Route::Asset(name) => pages::asset(name, &request),
-            Route::Description => Ok(self.description.serve(&request)),
+            Route::Asset(name) => self.files.asset(name, &request),
+            Route::Description => Ok(self.files.description(&request)),
+            Route::Docs => Ok(self.files.docs(context.lang, &request)),
             Route::Live => Ok(pages::live()),
             Route::Ready => Ok(self.ready().await),
         }

@@ -1,10 +1,6 @@
-//! Our pages and files, and the health answers: fills the portal's views from what is known.
+//! Our pages and the health answers: fills the portal's views from what is known.
 
-use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, UPGRADE};
+use hyper::header::{HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,9 +23,9 @@ use crate::portal::{
     self, Account, AccountToken, Card, CardDesktop, Device, Home, Place, Shell, SignIn, Waiting,
 };
 use crate::request::lang::Lang;
-use crate::request::{Request, RequestContext, Response, body};
+use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
-use crate::respond::{content, html, json as json_answer, reason};
+use crate::respond::{html, json as json_answer, reason};
 use crate::store::api_tokens::StoredToken;
 
 /// What a fetch is for (Fetch Metadata); no script can forge it.
@@ -84,39 +80,6 @@ fn is_at_entry(entry: &str, query: &str) -> bool {
     };
     let first = names(wanted).into_iter().next();
     path == "/" && first.is_none_or(|first| names(query).contains(&first))
-}
-
-/// A file of the portal, which browsers keep and ask about.
-pub(super) fn asset(name: &str, request: &Request) -> Result<Response, HttpError> {
-    let asset = portal::asset(name).ok_or(HttpError::NotFound)?;
-    Ok(file(
-        asset.content_type,
-        Bytes::from_static(asset.bytes),
-        request,
-    ))
-}
-
-/// What changes with the program only.
-pub(super) fn file(content_type: &'static str, bytes: Bytes, request: &Request) -> Response {
-    let digest = digest::digest(&digest::SHA256, &bytes);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12]));
-    let known = request
-        .headers()
-        .get(IF_NONE_MATCH)
-        .is_some_and(|sent| sent.as_bytes() == etag.as_bytes());
-    let (status, body) = if known {
-        (StatusCode::NOT_MODIFIED, body::empty())
-    } else {
-        (StatusCode::OK, body::full(bytes))
-    };
-    let mut response = content(status, content_type, body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        response.headers_mut().insert(ETAG, etag);
-    }
-    response
 }
 
 /// The process lives.

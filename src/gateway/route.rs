@@ -60,6 +60,8 @@ pub enum Route<'a> {
     Asset(&'a str),
     /// `/openapi.json`: what all of this is.
     Description,
+    /// `/docs`: the same as a page.
+    Docs,
     /// The process lives.
     Live,
     /// The process can do its work.
@@ -98,6 +100,7 @@ impl<'a> Route<'a> {
             "/authorize" => Self::Authorize,
             "/session" => Self::Session,
             "/openapi.json" => Self::Description,
+            "/docs" => Self::Docs,
             "/healthz" => Self::Live,
             "/readyz" => Self::Ready,
             "/favicon.ico" => Self::Asset("favicon.svg"),
@@ -129,6 +132,12 @@ impl<'a> Route<'a> {
         matches!(self, Self::Live | Self::Ready)
     }
 
+    /// Whether it is the same for everybody, and changes with the program only.
+    #[must_use]
+    pub const fn is_file(&self) -> bool {
+        matches!(self, Self::Asset(_) | Self::Description | Self::Docs)
+    }
+
     /// Whether it leads to a desktop: all that a host of their own serves.
     #[must_use]
     pub const fn is_desktop(&self) -> bool {
@@ -152,7 +161,7 @@ impl<'a> Route<'a> {
             | Self::Logout
             | Self::BackchannelLogout
             | Self::FrontchannelLogout => "auth",
-            Self::Asset(_) | Self::Description => "asset",
+            Self::Asset(_) | Self::Description | Self::Docs => "asset",
             Self::Live | Self::Ready => "health",
         }
     }

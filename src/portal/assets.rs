@@ -3,6 +3,8 @@
 /// An embedded file.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
+    /// Its name below `/assets/`.
+    pub name: &'static str,
     /// Value of the `Content-Type` header.
     pub content_type: &'static str,
     /// The file's content.
@@ -13,29 +15,31 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Finds the file with this name; `None` if there is none.
-#[must_use]
-pub fn asset(name: &str) -> Option<Asset> {
-    let (content_type, bytes): (_, &'static [u8]) = match name {
-        "deskgate.css" => (CSS, include_bytes!("assets/deskgate.css")),
-        "account.js" => (SCRIPT, include_bytes!("assets/account.js")),
-        "gateway.js" => (SCRIPT, include_bytes!("assets/gateway.js")),
-        "live.js" => (SCRIPT, include_bytes!("assets/live.js")),
-        "home.js" => (SCRIPT, include_bytes!("assets/home.js")),
-        "tokens.js" => (SCRIPT, include_bytes!("assets/tokens.js")),
-        "waiting.js" => (SCRIPT, include_bytes!("assets/waiting.js")),
-        "favicon.svg" => (SVG, include_bytes!("assets/favicon.svg")),
-        "icon-desktop.svg" => (SVG, include_bytes!("assets/icon-desktop.svg")),
-        "icon-browser.svg" => (SVG, include_bytes!("assets/icon-browser.svg")),
-        "icon-code.svg" => (SVG, include_bytes!("assets/icon-code.svg")),
-        "icon-office.svg" => (SVG, include_bytes!("assets/icon-office.svg")),
-        "icon-terminal.svg" => (SVG, include_bytes!("assets/icon-terminal.svg")),
-        _ => return None,
+macro_rules! assets {
+    ($($name:literal: $content_type:expr;)*) => {
+        /// All of them.
+        pub const ASSETS: &[Asset] = &[$(Asset {
+            name: $name,
+            content_type: $content_type,
+            bytes: include_bytes!(concat!("assets/", $name)),
+        }),*];
     };
-    Some(Asset {
-        content_type,
-        bytes,
-    })
+}
+
+assets! {
+    "deskgate.css": CSS;
+    "account.js": SCRIPT;
+    "gateway.js": SCRIPT;
+    "live.js": SCRIPT;
+    "home.js": SCRIPT;
+    "tokens.js": SCRIPT;
+    "waiting.js": SCRIPT;
+    "favicon.svg": SVG;
+    "icon-desktop.svg": SVG;
+    "icon-browser.svg": SVG;
+    "icon-code.svg": SVG;
+    "icon-office.svg": SVG;
+    "icon-terminal.svg": SVG;
 }
 
 /// The address of a template's icon: a local path, an image as a `data:` address, or the name of an embedded icon.
@@ -47,7 +51,7 @@ pub(super) fn icon_address(icon: &str) -> String {
         return icon.to_owned();
     }
     let name = format!("icon-{icon}.svg");
-    if asset(&name).is_some() {
+    if ASSETS.iter().any(|asset| asset.name == name) {
         format!("/assets/{name}")
     } else {
         "/assets/icon-desktop.svg".to_owned()
@@ -77,10 +81,20 @@ mod tests {
     }
 
     #[test]
-    fn only_known_names_are_found() {
-        assert!(asset("home.js").is_some_and(|file| file.content_type == SCRIPT));
-        for name in ["", "../Cargo.toml", "home.html", "HOME.JS"] {
-            assert!(asset(name).is_none(), "{name:?}");
-        }
+    fn each_file_is_there_once_and_none_is_forgotten() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/portal/assets");
+        let files = std::fs::read_dir(directory).expect("the directory");
+        let mut files: Vec<_> = files
+            .map(|file| {
+                file.expect("a file")
+                    .file_name()
+                    .into_string()
+                    .expect("text")
+            })
+            .collect();
+        let mut names: Vec<_> = ASSETS.iter().map(|asset| asset.name).collect();
+        files.sort();
+        names.sort_unstable();
+        assert_eq!(names, files);
     }
 }

@@ -1,4 +1,5 @@
-//! Responsible for the pages for people: sign-in, start page, account and waiting page, in German and English, with their assets.
+//! Responsible for the pages for people: sign-in, start page, account, waiting page and the description of the API, in
+//! German and English, with their assets.
 //!
 //! Every function here is pure: values in, HTML out. Who may see a page, which headers it carries and what its buttons
 //! do on the server is decided elsewhere. The pages hold no inline script or style, so they work under the strictest
@@ -6,13 +7,15 @@
 
 mod account;
 mod assets;
+mod docs;
 mod pages;
 mod shell;
 mod texts;
 mod tokens;
 
 pub use account::{Account, Device, account};
-pub use assets::{Asset, asset};
+pub use assets::{ASSETS, Asset};
+pub use docs::docs;
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};
 pub use shell::{Place, Shell};
 pub use tokens::AccountToken;

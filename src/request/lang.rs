@@ -3,6 +3,8 @@
 
 use hyper::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap};
 
+use super::ranges::parse_range;
+
 /// Name of the cookie that keeps what a person chose.
 pub const LANGUAGE_COOKIE: &str = "__Host-language";
 
@@ -115,21 +117,6 @@ impl Lang {
                 .any(|(tag, _)| Self::from_tag(tag) == Some(lang))
         })
     }
-}
-
-/// Reads one range such as `de-AT;q=0.8` into its tag and quality.
-fn parse_range(range: &str) -> Option<(&str, f32)> {
-    let mut parts = range.split(';').map(str::trim);
-    let tag = parts.next().filter(|tag| !tag.is_empty())?;
-    let quality = match parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))) {
-        Some(value) => value
-            .trim()
-            .parse()
-            .ok()
-            .filter(|q| (0.0..=1.0).contains(q))?,
-        None => 1.0,
-    };
-    Some((tag, quality))
 }
 
 #[cfg(test)]

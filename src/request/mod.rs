@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client_addr;
 pub mod lang;
+pub mod ranges;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

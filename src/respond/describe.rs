@@ -12,6 +12,7 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
 use super::code::CODES;
+use crate::model::scope::Scope;
 
 /// Refusals that any request may meet, whatever it asks for.
 const ANYWHERE: [u16; 7] = [400, 414, 417, 421, 431, 503, 505];
@@ -90,6 +91,14 @@ impl Call {
         self
     }
 
+    /// Open to API tokens with one of these scopes, and to none if there is no scope.
+    #[must_use]
+    pub fn scopes(mut self, scopes: &[Scope]) -> Self {
+        let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+        self.operation.insert("x-token-scopes".into(), json!(words));
+        self
+    }
+
     /// What else there is to know.
     #[must_use]
     pub fn about(mut self, text: &str) -> Self {
@@ -103,6 +112,7 @@ impl Call {
         for parameter in T::into_params(|| Some(ParameterIn::Query)) {
             let mut parameter = value(&parameter);
             without_null(&mut parameter["schema"]);
+            whole(&mut parameter["schema"]);
             self.parameter(parameter);
         }
         self
@@ -246,15 +256,40 @@ impl Call {
     }
 }
 
+/// The groups, in the order in which they are read.
+const TAGS: [(&str, &str); 8] = [
+    (
+        "Desktops",
+        "One's own desktops: what one may start, and their life.",
+    ),
+    ("Account", "One's own sessions and API tokens."),
+    ("Classes", "For teachers: the desktops of their classes."),
+    (
+        "Admin",
+        "For admins: everybody's desktops, sessions and data, and the installation.",
+    ),
+    (
+        "Inside a desktop",
+        "What a desktop serves, and the way to the host of `DESKTOP_ORIGIN`.",
+    ),
+    ("Signing in and out", "OpenID Connect, and who one is."),
+    ("Pages", "What people see in a browser."),
+    (
+        "Health and description",
+        "For whoever watches over the gateway, or writes a program for it.",
+    ),
+];
+
 /// The group that a path belongs to.
 fn tag(path: &str) -> &'static str {
     let begins = |start| path.starts_with(start);
     match path {
         _ if begins("/api/admin") => "Admin",
+        _ if begins("/api/teacher") => "Classes",
         _ if begins("/api/tokens") || begins("/api/sessions") => "Account",
         _ if begins("/api/") => "Desktops",
         _ if begins("/desktop/") || begins("/ticket") => "Inside a desktop",
-        "/healthz" | "/readyz" | "/openapi.json" => "Health and description",
+        "/healthz" | "/readyz" | "/openapi.json" | "/docs" => "Health and description",
         "/login"
         | "/authorize"
         | "/session"
@@ -322,6 +357,14 @@ fn without_null(schema: &mut Value) {
                 }
             }
         }
+    }
+}
+
+/// `int32` would be half of what a `u32` may be.
+fn whole(schema: &mut Value) {
+    if schema["format"] == "int32" && schema["minimum"] == 0 {
+        schema["format"] = "int64".into();
+        schema["maximum"] = u32::MAX.into();
     }
 }
 
@@ -447,6 +490,7 @@ pub fn document(calls: Vec<Call>, server: &str) -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": server }],
+        "tags": TAGS.map(|(name, text)| json!({ "name": name, "description": text })),
         "paths": paths,
         "components": components(schemas),
     })
@@ -482,5 +526,13 @@ mod tests {
         let mut schema = json!({ "oneOf": [{ "type": "null" }, { "$ref": "#/x" }] });
         without_null(&mut schema);
         assert_eq!(schema, json!({ "$ref": "#/x" }));
+    }
+
+    #[test]
+    fn a_number_without_a_sign_may_be_what_it_can_hold() {
+        let mut schema = json!({ "type": "integer", "format": "int32", "minimum": 0 });
+        whole(&mut schema);
+        let expected = json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": 4_294_967_295_u32 });
+        assert_eq!(schema, expected);
     }
 }

@@ -157,7 +157,23 @@ describe('our pages', () => {
     await looks(student, portal, 'account');
     await portal.getByTestId('language-de').click();
     assert.equal(await portal.locator('html').getAttribute('lang'), 'de');
-    await portal.getByTestId('home').click();
+  });
+
+  step('the description of the API', async () => {
+    await portal.getByTestId('docs').click();
+    await portal.getByTestId('call').first().waitFor();
+    assert.deepEqual(await barriers(portal), []);
+    await looks(student, portal, 'docs', ['.docs-nav', '#begin', '#main > :nth-child(5)', '[aria-labelledby=problems]']);
+    await portal.goto(`${gateway.origin}/docs#post_api_container_start`);
+    const start = portal.locator('article', { has: portal.locator('#post_api_container_start') });
+    assert.match(await start.innerText(), /curl -s -X POST "\$URL\/api\/container\/start"/);
+    const top = await portal.locator('#post_api_container_start').evaluate((heading) => heading.getBoundingClientRect().top);
+    assert.ok(top >= 0 && top < 200, `the heading is ${top} px from the top`);
+    await start.locator('summary').first().focus();
+    await portal.keyboard.press('Enter');
+    await start.locator('details[open]').waitFor();
+    await portal.screenshot({ path: path.join(await artifacts(), 'docs-call.png') });
+    await portal.goto(`${gateway.origin}/`);
   });
 
   step('the waiting page, and what it says of a desktop that is stopped', async () => {

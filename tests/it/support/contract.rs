@@ -1,9 +1,11 @@
 //! Compares answers with `/openapi.json`, strictly: an undescribed status, type or field, and a field that is
 //! missing, fail the test that met it.
 
+use std::io::Read;
 use std::sync::LazyLock;
 
 use deskgate::gateway::description::document;
+use flate2::read::GzDecoder;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
@@ -57,7 +59,23 @@ pub fn compare(method: &Method, target: &str, answer: &Answer) -> Result<(), Str
             None => Err(format!("{kind} is not described")),
         };
     };
-    validate(schema.clone(), &answer.json())
+    let plain = inflated(answer);
+    let value = serde_json::from_slice(&plain).map_err(|error| format!("no JSON: {error}"))?;
+    validate(schema.clone(), &value)
+}
+
+/// An answer's body as it was before it was compressed.
+pub fn inflated(answer: &Answer) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match answer.header("content-encoding") {
+        None => plain.extend(&answer.bytes),
+        Some("gzip") => {
+            let mut decoder = GzDecoder::new(&*answer.bytes);
+            decoder.read_to_end(&mut plain).expect("gzip");
+        }
+        Some(other) => panic!("{other} was not asked for"),
+    }
+    plain
 }
 
 /// Whether a value is what is described under this name.
