@@ -212,6 +212,22 @@ ensure_node_modules() {
     touch "$stamp"
 }
 
+# Sets DESKGATE_BIN, unless it names a gateway already, to the newest one in target/, which is built if there is none.
+find_gateway() {
+    local debug=target/debug/deskgate release=target/release/deskgate
+    if [ -z "${DESKGATE_BIN:-}" ]; then
+        if [ -x "$release" ] && { ! [ -x "$debug" ] || [ "$release" -nt "$debug" ]; }; then
+            DESKGATE_BIN=$release
+        else
+            DESKGATE_BIN=$debug
+            [ -x "$debug" ] || cargo build --locked
+        fi
+    fi
+    [ -x "$DESKGATE_BIN" ] || die "DESKGATE_BIN=$DESKGATE_BIN is no program"
+    DESKGATE_BIN=$(realpath "$DESKGATE_BIN")
+    export DESKGATE_BIN
+}
+
 # ---- Processes of the load program and its peers ----
 #
 # The script that uses these declares the associative arrays PIDS (what it started, by name), PORTS, PREFIXES and

@@ -60,6 +60,7 @@ fn signing() -> Vec<Call> {
         .scopes(&Scope::ALL)
         .answers::<WhoAmI<'static>>(200, "Who asks, and by what.");
     let logout = Call::post("/logout", "Ends the session")
+        .open()
         .about("Without a session the answer is the same.")
         .form(
             &[("csrf_token", "The page's token, instead of `X-CSRF-Token`.")],
@@ -71,7 +72,7 @@ fn signing() -> Vec<Call> {
         )
         .says(303, "For a page (`Accept: text/html`): to that address.")
         .heads(303, "Location", "There.")
-        .refuses(&[413]);
+        .refuses(&[401, 403, 413, 429]);
     let back = Call::post(
         "/backchannel-logout",
         "The provider tells that somebody signed out there",
