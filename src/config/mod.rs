@@ -22,6 +22,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::cidr::Cidr;
+use crate::model::failpoint::Failpoint;
 use crate::model::rate::Rate;
 use crate::model::subnet::SubnetPool;
 use crate::model::template::Template;
@@ -244,6 +245,8 @@ pub struct DesktopConfig {
     pub stopped_retention: Duration,
     /// How long a home that was set aside is kept; unset: for ever.
     pub home_retention: Option<Duration>,
+    /// Where the chaos suite wants this gateway to stand still. No setting leads here, and no release build heeds it.
+    pub failpoint: Option<Failpoint>,
 }
 
 impl DesktopConfig {

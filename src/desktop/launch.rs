@@ -14,6 +14,7 @@ use super::{DesktopError, Desktops};
 use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
 use crate::engine::{EngineError, Percent};
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::reason::Reason;
 use crate::model::template::{Pull, Template, TlsVerify};
 use crate::store::StoreError;
@@ -136,6 +137,7 @@ impl Desktops {
         if !is_warm {
             self.bring_up(&mut desktop, &template).await?;
         }
+        self.reached(Failpoint::StartAnswered).await;
         let now = self.inner.parts.clock.timestamp();
         let change = Change {
             started_at: Some(now),
@@ -143,7 +145,9 @@ impl Desktops {
         };
         self.step(&mut desktop, State::Starting, State::Running, change)
             .await?;
+        self.reached(Failpoint::StartRunning).await;
         if is_warm {
+            self.reached(Failpoint::WarmRunning).await;
             self.clear_ended(&desktop).await;
         }
         let took = now.millis() - desktop.created_at.millis();
@@ -163,10 +167,13 @@ impl Desktops {
         self.clear_ended(desktop).await;
         self.step(desktop, State::Queued, State::Creating, Change::default())
             .await?;
+        self.reached(Failpoint::StartCreating).await;
         self.announce_queue().await;
         if desktop.status == State::Creating {
             let container = self.make_container(desktop, template).await?;
+            self.reached(Failpoint::StartStarted).await;
             self.note_container(desktop, &container).await?;
+            self.reached(Failpoint::StartNoted).await;
         } else {
             let engine = &self.inner.parts.engine;
             engine.start(&desktop.container_name).await?;
@@ -195,6 +202,7 @@ impl Desktops {
             Err(EngineError::NotFound | EngineError::NameTaken) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
+        self.reached(Failpoint::WarmRenamed).await;
         self.step(desktop, State::Queued, State::Creating, Change::default())
             .await?;
         self.note_container(desktop, &member.container).await?;
@@ -272,12 +280,14 @@ impl Desktops {
         for _ in 0..PORT_ATTEMPTS {
             // Each time, because a network goes with the container that had it.
             parts.engine.prepare(&network, &parts.instance).await?;
+            self.reached(Failpoint::StartNetwork).await;
             let (secret, place) = (password.expose(), self.place());
             let spec = ContainerSpec::new(template, desktop, secret, place, &owner);
             let container = match parts.engine.create(&spec).await {
                 Err(EngineError::NameTaken) => self.adopt(desktop).await?,
                 made => made?,
             };
+            self.reached(Failpoint::StartCreated).await;
             match parts.engine.start(&container).await {
                 Ok(()) => return Ok(container),
                 Err(EngineError::PortTaken) => {

@@ -45,6 +45,7 @@ use crate::engine::spec::{LABEL_INSTANCE, LABEL_USER, Place, reach_of};
 use crate::engine::{Engine, EngineError};
 use crate::model::audit::{Event, Object};
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::reason::Reason;
 use crate::model::template::{Template, TlsVerify};
@@ -488,6 +489,14 @@ impl Desktops {
             instance: &self.inner.parts.instance,
             reach: self.inner.parts.config.reach,
             subnets: self.inner.parts.config.subnets,
+        }
+    }
+
+    /// Stands still for ever if the chaos suite wants the gateway to be killed here.
+    async fn reached(&self, point: Failpoint) {
+        if cfg!(debug_assertions) && self.inner.parts.config.failpoint == Some(point) {
+            tracing::error!(failpoint = point.as_str(), "standing at a failpoint");
+            std::future::pending::<()>().await;
         }
     }
 

@@ -12,6 +12,7 @@ use super::sleep::Awake;
 use super::{Change, DesktopError, Desktops};
 use crate::engine::EngineError;
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::id::DesktopId;
 use crate::model::time::Timestamp;
 use crate::store::containers::Change as RowChange;
@@ -120,6 +121,7 @@ impl Desktops {
             State::Running => {}
             _ => return Err(DesktopError::NotFound),
         }
+        self.reached(Failpoint::WakeRecorded).await;
         if let Err(error) = parts.engine.unpause(&row.container_name).await {
             let back = parts
                 .database
@@ -180,6 +182,7 @@ impl Desktops {
         if !paused.await? {
             return Ok(false);
         }
+        self.reached(Failpoint::PauseRecorded).await;
         if let Err(error) = parts.engine.pause(&seen.container_name).await {
             let back = RowChange::default();
             parts

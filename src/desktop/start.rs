@@ -9,6 +9,7 @@ use crate::config::Reach;
 use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::hours::Door;
 use crate::model::id::{DesktopId, SessionId, UserId};
 use crate::model::template::Template;
@@ -78,6 +79,11 @@ impl Desktops {
                 .ok_or(DesktopError::StillStopping);
         };
         tracing::info!(desktop = %desktop.id, user = %user.id, template = %template.id, "desktop requested");
+        self.reached(match member {
+            Some(_) => Failpoint::WarmRecorded,
+            None => Failpoint::StartRecorded,
+        })
+        .await;
         self.note(
             &desktop,
             Event::new(Action::Start, by).detail("template", &template.id),

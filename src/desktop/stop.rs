@@ -8,6 +8,7 @@ use super::{Change, DesktopError, Desktops};
 use crate::engine::EngineError;
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
 use crate::model::template::Template;
@@ -98,6 +99,7 @@ impl Desktops {
         }
         let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
         self.note(&desktop, event);
+        self.reached(Failpoint::StopRecorded).await;
         let desktop = self.finish_stop(&desktop, reason).await?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
         Ok(desktop)
@@ -116,6 +118,7 @@ impl Desktops {
             self.before_stop(desktop, template).await;
         }
         parts.engine.stop(&desktop.container_name, grace).await?;
+        self.reached(Failpoint::StopEnded).await;
         let change = RowChange {
             reason,
             stopped_at: Some(parts.clock.timestamp()),
@@ -157,6 +160,7 @@ impl Desktops {
                 ..RowChange::default()
             };
             let desktop = desktops.stop_now(id, &by, change).await?;
+            desktops.reached(Failpoint::RemoveStopped).await;
             desktops.forget_ended(&desktop).await?;
             desktops.note(
                 &desktop,
@@ -192,7 +196,9 @@ impl Desktops {
             .engine
             .remove(&desktop.container_name)
             .await?;
+        self.reached(Failpoint::RemoveRow).await;
         if self.inner.parts.database.delete_desktop(desktop.id).await? {
+            self.reached(Failpoint::RemoveDone).await;
             self.announce(Change::Removed(desktop.clone()));
         }
         Ok(())
@@ -212,6 +218,7 @@ impl Desktops {
                 self.inner.parts.metrics.desktop_ended(reason);
                 let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));
                 self.note(&desktop, event.outcome(Outcome::Failure, reason.as_str()));
+                self.reached(Failpoint::FailRecorded).await;
                 if let Err(error) = self
                     .inner
                     .parts

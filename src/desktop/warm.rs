@@ -17,6 +17,7 @@ use crate::engine::spec::{
 };
 use crate::engine::{Container, ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
+use crate::model::failpoint::Failpoint;
 use crate::model::hours::Door;
 use crate::model::id::{DesktopId, UserId};
 use crate::model::template::Template;
@@ -323,6 +324,7 @@ impl Desktops {
             return Ok(false);
         };
         drop(turn);
+        self.reached(Failpoint::PoolStarted).await;
         let begin = self.now().steady;
         while !self.member_answers(&member).await? {
             if self.lasted(begin) > template.ready.timeout || !self.still_waits(&member).await? {
@@ -359,6 +361,7 @@ impl Desktops {
         for port in candidates.into_iter().take(PORT_ATTEMPTS) {
             // Each time, because a network goes with the container that had it.
             parts.engine.prepare(&network, &parts.instance).await?;
+            self.reached(Failpoint::PoolNetwork).await;
             let mut spec = self.member_spec(template, id, port);
             spec.name = format!("{}{place}", pool_prefix(&parts.instance, &template.id));
             let made_at = parts.clock.timestamp().millis().to_string();
@@ -380,6 +383,7 @@ impl Desktops {
                 return Ok(None);
             };
             self.inner.pool.add(&member, None);
+            self.reached(Failpoint::PoolCreated).await;
             match parts.engine.start(&container).await {
                 Ok(()) => return Ok(Some(member)),
                 Err(error) => {

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cidr;
 pub mod desktop;
 pub mod device;
+pub mod failpoint;
 pub mod hours;
 pub mod id;
 pub mod mount;

@@ -76,6 +76,7 @@ impl Reader {
                 Some("forever") => None,
                 _ => self.duration("HOME_RETENTION"),
             },
+            failpoint: None,
         }
     }
 
