@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::pool::{Member, members};
+use super::stop::STOP_GRACE;
 use super::trouble::Failure;
 use super::{Change, DesktopError, Desktops};
 use crate::engine::spec::shared_network;
@@ -37,6 +38,8 @@ pub struct Report {
     pub stopped: usize,
     /// Desktops that somebody at the engine paused or woke.
     pub naps: usize,
+    /// Containers that were left of desktops that had ended.
+    pub remains: usize,
     /// Containers that no row knows, removed.
     pub orphans: usize,
     /// Networks of desktops that are gone, removed.
@@ -52,6 +55,7 @@ impl Report {
             ("note_end", self.ended),
             ("finish_stop", self.stopped),
             ("note_nap", self.naps),
+            ("clear_remains", self.remains),
             ("remove_orphan", self.orphans),
             ("remove_network", self.networks),
             ("remove_member", self.pool),
@@ -167,9 +171,34 @@ impl Desktops {
                 report.stopped += 1;
                 self.finish_stop(row, row.status_reason.as_deref()).await?;
             }
+            State::Stopped | State::Error if !in_hand && container.is_some() => {
+                report.remains += usize::from(self.clear_remains(row).await?);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Ends what still runs although its desktop has ended, and removes what is left of one that failed, after a second
+    /// look: whoever recorded that end died, or did not reach the engine.
+    async fn clear_remains(&self, row: &Desktop) -> Result<bool, DesktopError> {
+        let engine = &self.inner.parts.engine;
+        let name = &row.container_name;
+        let Some(found) = engine.inspect(name).await? else {
+            return Ok(false);
+        };
+        if row.status == State::Error {
+            tracing::warn!(desktop = %row.id, container = %name, "removing what is left of a failed desktop");
+            engine.remove(name).await?;
+        } else if found.state.is_alive() {
+            tracing::warn!(desktop = %row.id, container = %name, "stopping a container whose desktop has ended");
+            let template = self.template(&row.template);
+            let grace = template.map_or(STOP_GRACE, |template| template.stop.timeout);
+            engine.stop(name, grace).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Containers that belong to no row, and do not wait for one either.
@@ -314,7 +343,29 @@ impl Desktops {
         let (containers, rows) = self.both_sides().await?;
         self.drop_stale_entries(&entries, &rows);
         self.follow_naps(&rows);
+        self.finish_own(&containers, &rows).await?;
         self.see_pool(&containers, &rows).await
+    }
+
+    /// Takes up what this gateway itself began and had to leave, because engine or database were away: nobody else does
+    /// while it lives.
+    async fn finish_own(
+        &self,
+        containers: &[Container],
+        rows: &[Desktop],
+    ) -> Result<(), DesktopError> {
+        let parts = &self.inner.parts;
+        let own = self.inner.leader.number();
+        let mut report = Report::default();
+        for row in rows.iter().filter(|row| row.gateway == own) {
+            if row.status.is_launching() || row.status == State::Stopping {
+                let mut waiting = members(containers, &parts.instance).into_iter();
+                let member = waiting.find(|member| member.id == row.id);
+                self.reconcile_one(row, (None, member), &mut report).await?;
+            }
+        }
+        report.count(&parts.metrics);
+        Ok(())
     }
 
     /// Makes the networks that desktops share well before the first start: a network that appears makes

@@ -16,7 +16,7 @@ use crate::store::containers::Change as RowChange;
 use crate::telemetry::ErrorChain;
 
 /// How long a container may take to end before it is killed, when its template is no longer known.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often a change of state is tried again when somebody else changes the same desktop.
 const ATTEMPTS: usize = 8;
 
@@ -100,7 +100,12 @@ impl Desktops {
         let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
         self.note(&desktop, event);
         self.reached(Failpoint::StopRecorded).await;
-        let desktop = self.finish_stop(&desktop, reason).await?;
+        let stopped = self.finish_stop(&desktop, reason).await;
+        if stopped.is_err() {
+            // The reconciler asks the engine every few seconds from now on, until it answers.
+            self.inner.leader.bell.notify_one();
+        }
+        let desktop = stopped?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
         Ok(desktop)
     }

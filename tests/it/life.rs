@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use deskgate::engine::ContainerState;
+use deskgate::model::desktop::State;
+use deskgate::model::id::DesktopId;
+use deskgate::store::Database;
+use deskgate::store::containers::Change;
 use hyper::StatusCode;
 
 use crate::support::gateway::{TestGateway, eventually};
@@ -98,4 +102,38 @@ async fn logout_does_to_desktops_what_the_setting_says() {
         second.post("/api/container/remove", "").await;
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_desktop_that_has_ended_is_cleared() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+
+    // Whoever recorded the end died before the engine heard of it.
+    let container = gateway.running_desktop(&mut pupil).await;
+    let id: DesktopId = container["id"].as_str().unwrap().parse().unwrap();
+    let name = container["container_name"].as_str().unwrap().to_owned();
+    for (from, to) in [
+        (State::Running, State::Stopping),
+        (State::Stopping, State::Stopped),
+    ] {
+        let change = Change::default();
+        assert!(database.transition(id, from, to, change).await.unwrap());
+    }
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(report.remains, 1, "{report:?}");
+    assert_eq!(gateway.engine.all(), [(name, ContainerState::Exited)]);
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(report.remains, 0, "a stopped container may stay");
+
+    let container = gateway.running_desktop(&mut pupil).await;
+    let id: DesktopId = container["id"].as_str().unwrap().parse().unwrap();
+    let (from, to, change) = (State::Running, State::Error, Change::default());
+    assert!(database.transition(id, from, to, change).await.unwrap());
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(report.remains, 1, "{report:?}");
+    assert!(gateway.engine.all().is_empty());
+    database.close().await;
+    gateway.stop().await;
 }

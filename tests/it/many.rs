@@ -222,6 +222,32 @@ async fn one_gateway_leads_and_another_follows_it_on_postgresql() {
     own.drop().await;
 }
 
+#[tokio::test]
+async fn a_gateway_that_does_not_lead_finishes_its_own_stop_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let leader = on(&own, &[]).await;
+    leads(&leader).await;
+    let follower = leader.another().await;
+    let mut pupil = follower.program("pupil").await;
+    follower.running_desktop(&mut pupil).await;
+    follower.engine.down.store(true, Ordering::SeqCst);
+    let stopped = pupil.post("/api/container/stop", "").await;
+    assert!(stopped.status.is_server_error(), "{}", stopped.text());
+    assert_eq!(status(&mut pupil).await, "stopping");
+    follower.engine.down.store(false, Ordering::SeqCst);
+    eventually("the stop is finished when the engine is back", || {
+        let mut pupil = pupil.clone();
+        async move { status(&mut pupil).await == "stopped" }
+    })
+    .await;
+    assert!(!follower.desktops.leader().is_leading());
+    follower.stop().await;
+    leader.stop().await;
+    own.drop().await;
+}
+
 async fn status(pupil: &mut Browser) -> String {
     let status = pupil.get("/api/container/status").await.json();
     let word = status["container"]["status"].as_str();
