@@ -24,6 +24,8 @@ const TRUST: Duration = Duration::from_secs(5 * 60);
 const TRUST_MORE: Duration = Duration::from_secs(60);
 /// How long a container may take from its making to its start, beyond which nobody is at it any more.
 const START_GRACE: Duration = Duration::from_secs(60);
+/// How long that is left to whoever made it. To start it twice does no harm.
+const START_SOON: Duration = Duration::from_secs(10);
 
 /// A container that waits for somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,11 @@ impl Member {
     /// Whether one that may take `patience` to answer will not any more.
     pub(super) fn is_overdue(&self, patience: Duration, now: Timestamp) -> bool {
         now.since(self.made_at) > START_GRACE + patience
+    }
+
+    /// Whether whoever made it should have started it by now.
+    pub(super) fn is_half_made(&self, now: Timestamp) -> bool {
+        self.state == ContainerState::Created && now.since(self.made_at) > START_SOON
     }
 
     /// Whether its process is there.
@@ -320,6 +327,19 @@ mod tests {
         ] {
             assert_eq!(read(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_not_started_soon_is_half_made() {
+        let mut member = member();
+        let after = |age: Duration| member.made_at.after(age);
+        let (soon, late) = (
+            after(START_SOON),
+            after(START_SOON + Duration::from_secs(1)),
+        );
+        assert!(!member.is_half_made(late), "it runs");
+        member.state = ContainerState::Created;
+        assert!(!member.is_half_made(soon) && member.is_half_made(late));
     }
 
     #[test]

@@ -187,6 +187,9 @@ impl Desktops {
             }
             tidied.members.push(member.clone());
             if !is_given {
+                if member.is_half_made(now) {
+                    self.start_member(&member).await?;
+                }
                 free.push(member);
             }
         }
@@ -201,6 +204,22 @@ impl Desktops {
         self.inner.pool.note(free);
         self.count_pool();
         Ok(tidied)
+    }
+
+    /// Starts one that a gateway made and did not come to start. One that cannot be started gives its place up.
+    async fn start_member(&self, member: &Member) -> Result<(), DesktopError> {
+        tracing::info!(container = %member.name, "starting a container of the pool that was left half made");
+        let started = self.inner.parts.engine.start(&member.container).await;
+        match started {
+            Ok(()) => Ok(()),
+            Err(error @ (EngineError::Unreachable(_) | EngineError::Timeout(_))) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                tracing::warn!(container = %member.name, error = %ErrorChain(&error), "it cannot be started");
+                self.remove_member(member).await
+            }
+        }
     }
 
     /// Takes note of the members that another gateway made, so that people here get them too.

@@ -256,6 +256,33 @@ async fn a_start_that_is_killed_before_its_container_has_its_name_is_finished() 
 }
 
 #[tokio::test]
+async fn one_that_its_maker_did_not_come_to_start_is_started_by_the_next() {
+    let gateway = start_with(1, &[]).await;
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    gateway.desktops.reconcile().await.unwrap();
+    eventually("the engine is at it", || async {
+        gateway.engine.starting.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let gateway = gateway.killed_and_started_again().await;
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    let made = gateway.engine.created.load(Ordering::SeqCst);
+    let is_left = |state: ContainerState| {
+        let all = gateway.engine.all();
+        all.iter()
+            .any(|(name, now)| is_member(name) && *now == state)
+    };
+    gateway.desktops.fill_pool().await.unwrap();
+    assert!(is_left(ContainerState::Created), "its maker may be at it");
+    gateway.clock.advance(Duration::from_secs(11));
+    gateway.desktops.fill_pool().await.unwrap();
+    assert!(is_left(ContainerState::Running));
+    ready(&gateway, 1).await;
+    assert_eq!(gateway.engine.created.load(Ordering::SeqCst), made);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_container_that_was_handed_out_and_has_no_row_is_an_orphan() {
     let template = exam(1);
     let settings = [(TEMPLATE, template.as_str()), ("INSTANCE", "school")];
