@@ -34,6 +34,7 @@ use crate::gateway::files::Files;
 use crate::gateway::limits::Limits as RateLimits;
 use crate::model::id::RequestId;
 use crate::outbound::TrustError;
+use crate::overview::{CertificateEnd, Watch};
 use crate::people::People;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
@@ -48,7 +49,7 @@ use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, history};
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
 const RESERVED_FILES: u64 = 200;
@@ -253,7 +254,7 @@ impl App {
             tasks: tasks.clone(),
             classes: Classes::new(config.teacher_groups),
             origin: origin.portal().as_str().into(),
-            started_at: clock.timestamp(),
+            watch: watch(&database, &desktops, &metrics, &clock),
         });
         check_open_files(server.max_connections);
         let (acceptor, certificate) = acceptor(&server)?.unzip();
@@ -431,6 +432,23 @@ fn acceptor(
     )))
 }
 
+/// Who looks at everything.
+fn watch(
+    database: &Database,
+    desktops: &Desktops,
+    metrics: &Metrics,
+    clock: &Arc<dyn Clock>,
+) -> Watch {
+    Watch {
+        database: database.clone(),
+        desktops: desktops.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        certificate: CertificateEnd::default(),
+        started_at: clock.timestamp(),
+    }
+}
+
 /// The work that comes round by itself.
 fn spawn_upkeep(
     gateway: &Arc<Gateway>,
@@ -512,6 +530,17 @@ fn spawn_upkeep(
             }
         });
     }
+    let (figures, shown) = (gateway.api.watch().clone(), certificate.clone());
+    let look = move || {
+        let ends = shown.as_ref().and_then(|used| used.expires_at());
+        figures.certificate.note(ends);
+        figures.metrics.keep_sample(figures.clock.timestamp());
+    };
+    look();
+    tasks.every("figures", history::PERIOD, move || {
+        look();
+        std::future::ready(())
+    });
     if let Some(certificate) = certificate {
         tasks.every("certificate watch", certificate::WATCH_PERIOD, move || {
             let certificate = certificate.clone();

@@ -30,6 +30,8 @@ pub mod authz;
 
 pub mod people;
 
+pub mod overview;
+
 pub mod authn;
 
 pub mod desktop;

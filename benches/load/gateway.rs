@@ -15,7 +15,7 @@ use deskgate::config::Config;
 use deskgate::config::raw::Raw;
 use deskgate::engine::spec::{ContainerSpec, Network};
 use deskgate::engine::{
-    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent,
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
 };
 use deskgate::model::audit::Actor;
 use deskgate::model::user::{Identity, Role};
@@ -289,6 +289,10 @@ impl Engine for StubEngine {
                 .map(|(name, made)| Self::view(name, made))
                 .collect()
         }))
+    }
+
+    async fn stats(&self, _: &str) -> Result<Stats, EngineError> {
+        Ok(Stats::default())
     }
 
     async fn events(&self, _: &str) -> Result<BoxStream<'static, Event>, EngineError> {

@@ -31,7 +31,7 @@ use crate::authz::admin::{AdminGrant, authorize_admin};
 use crate::authz::policy::Classes;
 use crate::clock::Clock;
 use crate::desktop::Desktops;
-use crate::model::time::Timestamp;
+use crate::overview::Watch;
 use crate::people::People;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::describe::Call;
@@ -64,22 +64,29 @@ pub struct ApiState {
     pub classes: Classes,
     /// Our origin, for the addresses in answers.
     pub origin: Arc<str>,
-    /// When the gateway started.
-    pub started_at: Timestamp,
+    /// How the installation is.
+    pub watch: Watch,
 }
 
 /// The API as a service.
 #[derive(Clone, Debug)]
 pub struct Api {
     router: Router,
+    state: ApiState,
 }
 
 impl Api {
     /// The API over these parts.
     #[must_use]
     pub fn new(state: ApiState) -> Self {
-        let router = routes().router().with_state(state);
-        Self { router }
+        let router = routes().router().with_state(state.clone());
+        Self { router, state }
+    }
+
+    /// Who looks at everything.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.state.watch
     }
 
     /// Refuses somebody whose role is not that of `path`, before anything else of the request is looked at.

@@ -28,6 +28,7 @@ mod start;
 mod stop;
 mod trouble;
 pub mod upstream;
+mod usage;
 mod warm;
 mod warnings;
 
@@ -67,6 +68,8 @@ pub use queue::QueuePlace;
 use queue::StartQueue;
 pub use sleep::Awake;
 use upstream::{Dialer, Fingerprint, Upstream};
+pub use usage::Usage;
+use usage::Usages;
 use warnings::Warnings;
 
 /// Why something could not be done with a desktop.
@@ -171,6 +174,7 @@ struct Inner {
     /// How long each has been idle, for the reaper.
     ages: Mutex<Ages>,
     warnings: Mutex<Warnings>,
+    usages: Usages,
 }
 
 /// Something that happened to a desktop.
@@ -239,6 +243,7 @@ impl Desktops {
                 pulls: Mutex::default(),
                 ages: Mutex::default(),
                 warnings: Mutex::default(),
+                usages: Usages::default(),
                 parts,
             }),
         }
@@ -251,6 +256,12 @@ impl Desktops {
             .templates
             .iter()
             .find(|template| template.id == id)
+    }
+
+    /// Every template, in the order of the configuration.
+    #[must_use]
+    pub fn templates(&self) -> &[Arc<Template>] {
+        &self.inner.templates
     }
 
     /// The templates that `user` may start, in the order of the configuration.

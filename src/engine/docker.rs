@@ -3,6 +3,7 @@
 
 mod create;
 mod networks;
+mod stats;
 mod trouble;
 
 use std::collections::HashMap;
@@ -29,9 +30,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_DESKTOP, LABEL_INSTANCE, Network, container_name};
+use super::{
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
+};
 use trouble::{sort, sort_pull};
 
-use super::{Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent};
 use crate::config::EngineConfig;
 use crate::model::time::Timestamp;
 
@@ -363,6 +366,10 @@ impl Engine for DockerEngine {
             .build();
         let found = within(CALL_TIMEOUT, client.list_containers(Some(options))).await?;
         Ok(found.into_iter().map(listed).collect())
+    }
+
+    async fn stats(&self, container: &str) -> Result<Stats, EngineError> {
+        stats::of(self.client().await?, container).await
     }
 
     async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::spec::{ContainerSpec, Network};
-use super::{Container, Engine, EngineError, Event, Image, OwnNetwork, Percent};
+use super::{Container, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats};
 use crate::telemetry::metrics::Metrics;
 
 /// An engine, and who counts.
@@ -149,6 +149,10 @@ impl Engine for Measured {
 
     async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError> {
         self.count("list", self.engine.list(instance)).await
+    }
+
+    async fn stats(&self, container: &str) -> Result<Stats, EngineError> {
+        self.count("stats", self.engine.stats(container)).await
     }
 
     async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError> {

@@ -144,6 +144,17 @@ pub struct Container {
     pub address: Option<IpAddr>,
 }
 
+/// What a container has taken of its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// CPU time since it was started, over all cores.
+    pub cpu: Duration,
+    /// Bytes of memory, without what the system would give up for others.
+    pub memory: u64,
+    /// Bytes of memory that it may have.
+    pub memory_limit: Option<u64>,
+}
+
 /// An image as the engine knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -261,6 +272,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError>;
     /// All containers of an installation, running or not.
     async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError>;
+    /// What a container has taken of its host up to now, without waiting for a second look.
+    async fn stats(&self, container: &str) -> Result<Stats, EngineError>;
     /// What happens to containers of an installation from now on; ends when the connection does.
     async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError>;
     /// The last lines a container wrote, for the reason of a failure.

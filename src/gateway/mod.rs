@@ -2,6 +2,7 @@
 //! context, route, authenticate, authorize, forward.
 
 mod access_log;
+mod admin_pages;
 mod auth;
 pub mod description;
 mod desktops;
@@ -183,6 +184,7 @@ impl Gateway {
             }
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
+            Route::Admin(section) => self.admin_page(context, section, request).await,
             Route::Account => self.account(context, &request).await,
             Route::Open => self.open(context, side, request).await,
             Route::Language => self.language(context, &request),

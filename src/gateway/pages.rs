@@ -36,7 +36,7 @@ fn destination(request: &Request) -> Option<&HeaderValue> {
     request.headers().get(FETCH_DEST)
 }
 
-fn is_document(request: &Request) -> bool {
+pub(super) fn is_document(request: &Request) -> bool {
     destination(request).is_some_and(|dest| dest == "document")
 }
 
@@ -253,7 +253,12 @@ impl Gateway {
 }
 
 /// What surrounds a page of this person.
-fn shell<'a>(lang: Lang, user: &'a User, token: Option<&'a str>, place: Place) -> Shell<'a> {
+pub(super) fn shell<'a>(
+    lang: Lang,
+    user: &'a User,
+    token: Option<&'a str>,
+    place: Place,
+) -> Shell<'a> {
     Shell {
         lang,
         user_name: user.identity.display_name(),

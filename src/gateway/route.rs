@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, Version};
 
 use crate::model::id::DesktopId;
+use crate::portal::Section;
 use crate::respond::error::HttpError;
 use crate::stream::guard::{self, Refusal};
 
@@ -40,6 +41,8 @@ pub enum Route<'a> {
     Home,
     /// `/account`
     Account,
+    /// `/admin` and what is below it.
+    Admin(Section),
     /// `/open`: starts a desktop and goes there.
     Open,
     /// `/language`: keeps the choice of one.
@@ -86,6 +89,15 @@ impl<'a> Route<'a> {
         }
         if let Some(ticket) = path.strip_prefix("/ticket/") {
             return reading().map(|()| Self::Ticket(Some(ticket)));
+        }
+        if let Some(section) = Section::at(path) {
+            let route = Self::Admin(section);
+            return if section.has_forms() {
+                let allowed = [Method::GET, Method::HEAD, Method::POST];
+                allow(method, &allowed, "GET, HEAD, POST").map(|()| route)
+            } else {
+                reading().map(|()| route)
+            };
         }
         let route = match path {
             "/" => Self::Home,
@@ -154,7 +166,7 @@ impl<'a> Route<'a> {
             Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
             Self::Ticket(_) => TICKET,
             Self::Api => "api",
-            Self::Home | Self::Account | Self::Open | Self::Language => "page",
+            Self::Home | Self::Account | Self::Admin(_) | Self::Open | Self::Language => "page",
             Self::Login
             | Self::Authorize
             | Self::Session
@@ -292,6 +304,7 @@ mod tests {
             ("/", Route::Home),
             ("/login", Route::Login),
             ("/session", Route::Session),
+            ("/admin", Route::Admin(Section::Overview)),
             ("/ticket", Route::Ticket(None)),
             ("/ticket/a-b_c", Route::Ticket(Some("a-b_c"))),
             ("/api/container/list", Route::Api),
@@ -314,6 +327,9 @@ mod tests {
             "/desktop",
             "/apix",
             "/tickets",
+            "/admin/",
+            "/admin/nothing",
+            "/administrator",
             "//",
             "/%2e",
             "/desktop/../api/",

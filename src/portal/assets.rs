@@ -32,6 +32,7 @@ assets! {
     "gateway.js": SCRIPT;
     "live.js": SCRIPT;
     "home.js": SCRIPT;
+    "refresh.js": SCRIPT;
     "tokens.js": SCRIPT;
     "waiting.js": SCRIPT;
     "favicon.svg": SVG;

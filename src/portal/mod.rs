@@ -1,11 +1,12 @@
-//! Responsible for the pages for people: sign-in, start page, account, waiting page and the description of the API, in
-//! German and English, with their assets.
+//! Responsible for the pages for people: sign-in, start page, account, waiting page, those of admins and the description of
+//! the API, in German and English, with their assets.
 //!
 //! Every function here is pure: values in, HTML out. Who may see a page, which headers it carries and what its buttons
 //! do on the server is decided elsewhere. The pages hold no inline script or style, so they work under the strictest
 //! Content-Security-Policy. Error pages are in `respond::page`; all templates are in `portal/templates`.
 
 mod account;
+mod admin;
 mod assets;
 mod docs;
 mod pages;
@@ -14,6 +15,7 @@ mod texts;
 mod tokens;
 
 pub use account::{Account, Device, account};
+pub use admin::{AdminOverview, Section, admin_overview};
 pub use assets::{ASSETS, Asset};
 pub use docs::docs;
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};

@@ -1,6 +1,9 @@
 //! Responsible for what surrounds the pages of somebody who is signed in: who they are, the ways to the other pages,
 //! the way out, and the words that the scripts of several pages say.
 
+use std::mem::discriminant;
+
+use super::admin::Section;
 use super::texts;
 use crate::request::lang::Lang;
 
@@ -11,6 +14,8 @@ pub enum Place {
     Home,
     /// `/account`
     Account,
+    /// `/admin` and what is below it.
+    Admin(Section),
 }
 
 /// What all pages of somebody who is signed in show.
@@ -43,28 +48,39 @@ impl Shell<'_> {
 
     /// The pages that this person may visit, in the order shown.
     pub(super) fn links(&self) -> impl Iterator<Item = Link> {
-        let place = self.place;
+        let (place, lang) = (self.place, self.lang);
+        let admin = self.role == "admin";
+        let administration = lang.pick("Verwaltung", "Administration");
         let pages = [
+            (true, Place::Home, "/", "Desktops", "home"),
             (
-                Place::Home,
-                "/",
-                self.lang.pick("Desktops", "Desktops"),
-                "home",
+                admin,
+                Place::Admin(Section::Overview),
+                "/admin",
+                administration,
+                "admin",
             ),
             (
+                true,
                 Place::Account,
                 "/account",
-                self.lang.pick("Konto", "Account"),
+                lang.pick("Konto", "Account"),
                 "account",
             ),
         ];
-        pages
-            .into_iter()
-            .map(move |(of, href, label, test_id)| Link {
+        pages.into_iter().filter(|(theirs, ..)| *theirs).map(
+            move |(_, of, href, label, test_id)| Link {
                 href,
                 label,
                 test_id,
-                current: of == place,
-            })
+                current: discriminant(&of) == discriminant(&place),
+            },
+        )
+    }
+
+    /// The sections of the pages of admins, with whether each is the one that is shown.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (Section, bool)> {
+        let all = Section::ALL.into_iter();
+        all.map(|section| (section, self.place == Place::Admin(section)))
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::overview::Alert;
 use crate::request::lang::Lang;
 
 /// The states for which the scripts need a label too; empty is "no desktop yet".
@@ -109,6 +110,124 @@ pub(super) fn span(lang: Lang, span: Duration) -> String {
     }
 }
 
+/// A number of bytes, as short as a figure wants it.
+pub(super) fn bytes(lang: Lang, bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // Tenths of a unit, rounded; a thousand of one unit is one of the next.
+    let mut tenths = bytes.saturating_add(50) / 100;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while tenths >= 10_000 {
+        let Some(next) = units.next() else { break };
+        (tenths, unit) = (tenths.saturating_add(500) / 1000, next);
+    }
+    if tenths >= 100 {
+        return format!("{} {unit}", (tenths + 5) / 10);
+    }
+    let point = lang.pick(",", ".");
+    format!("{}{point}{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// A time that somebody waited for.
+pub(super) fn millis(lang: Lang, millis: u64) -> String {
+    if millis < 1000 {
+        return format!("{millis} ms");
+    }
+    let tenths = (millis + 50) / 100;
+    let point = lang.pick(",", ".");
+    format!("{}{point}{} s", tenths / 10, tenths % 10)
+}
+
+/// A time that is shorter than anybody waits for.
+pub(super) fn short_millis(lang: Lang, millis: f64) -> String {
+    format!("{millis:.1} ms").replace('.', lang.pick(",", "."))
+}
+
+/// A part of a hundred.
+pub(super) fn percent(lang: Lang, percent: f64) -> String {
+    format!("{percent:.1} %").replace('.', lang.pick(",", "."))
+}
+
+/// What is wrong, and what to do about it.
+pub(super) fn alert(lang: Lang, alert: Alert) -> (&'static str, &'static str) {
+    let (de, en) = match alert {
+        Alert::EngineDown => (
+            (
+                "Die Engine antwortet nicht.",
+                "Niemand kann einen Desktop starten. Sieh auf ihrem Server nach, ob Docker läuft (systemctl status docker), und in das Log des Gateways.",
+            ),
+            (
+                "The engine does not answer.",
+                "Nobody can start a desktop. See on its server whether Docker runs (systemctl status docker), and look into the gateway's log.",
+            ),
+        ),
+        Alert::CertificateExpired => (
+            (
+                "Das Zertifikat ist abgelaufen.",
+                "Browser lassen niemanden mehr herein. Lege ein neues an seine Stelle; das Gateway nimmt es ohne Neustart.",
+            ),
+            (
+                "The certificate is over.",
+                "Browsers let nobody in any more. Put a new one in its place; the gateway takes it without a restart.",
+            ),
+        ),
+        Alert::StartsFailing => (
+            (
+                "Starts schlagen fehl.",
+                "In den letzten zehn Minuten war das kein Einzelfall. Die Tabelle der Desktops mit Fehler nennt den Grund, das Log des Gateways Näheres.",
+            ),
+            (
+                "Starts fail.",
+                "In the last ten minutes that was no accident. The table of desktops with an error has the reason, the gateway's log more.",
+            ),
+        ),
+        Alert::DatabaseSlow => (
+            (
+                "Die Datenbank antwortet langsam.",
+                "Jede Seite wartet mehrmals auf sie. Sieh nach Platte, Last und Netz ihres Servers.",
+            ),
+            (
+                "The database answers slowly.",
+                "Each page waits for it several times. Look at the disk, load and network of its server.",
+            ),
+        ),
+        Alert::PortsNearlyUsed => (
+            (
+                "Die Ports sind fast aufgebraucht.",
+                "Ohne freien Port startet kein Desktop. Vergrößere PORT_RANGE, oder beende Desktops, die niemand braucht.",
+            ),
+            (
+                "The ports are nearly used up.",
+                "Without a free port no desktop starts. Enlarge PORT_RANGE, or stop desktops that nobody needs.",
+            ),
+        ),
+        Alert::DesktopsNearlyFull => (
+            (
+                "Es sind fast so viele Desktops, wie es sein dürfen.",
+                "Erhöhe MAX_DESKTOPS, wenn der Server es trägt, oder beende Desktops, die niemand braucht.",
+            ),
+            (
+                "There are nearly as many desktops as may be.",
+                "Raise MAX_DESKTOPS if the server can bear it, or stop desktops that nobody needs.",
+            ),
+        ),
+        Alert::CertificateExpiring => (
+            (
+                "Das Zertifikat läuft in weniger als zwei Wochen ab.",
+                "Erneuere es; das Gateway nimmt das neue ohne Neustart.",
+            ),
+            (
+                "The certificate is over in less than two weeks.",
+                "Renew it; the gateway takes the new one without a restart.",
+            ),
+        ),
+    };
+    (lang.pick(de.0, en.0), lang.pick(de.1, en.1))
+}
+
 /// What an API token may do; a scope this page does not know is shown as it is.
 pub(super) fn scope(lang: Lang, scope: &str) -> &str {
     match scope {
@@ -150,6 +269,27 @@ mod tests {
         ] {
             assert_eq!(span(Lang::En, Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn figures_are_short() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1,0 kB"),
+            (9_949, "9,9 kB"),
+            (9_951, "10 kB"),
+            (999_949, "1000 kB"),
+            (1_200_000, "1,2 MB"),
+            (4_294_967_296, "4,3 GB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(bytes(Lang::De, number), text);
+        }
+        assert_eq!(millis(Lang::En, 740), "740 ms");
+        assert_eq!(millis(Lang::En, 1760), "1.8 s");
+        assert_eq!(percent(Lang::De, 12.34), "12,3 %");
+        assert_eq!(short_millis(Lang::De, 0.26), "0,3 ms");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The metrics, declared once, in a registry that is passed to whoever counts. Names follow the
 //! Prometheus conventions: base units, `_total` for counters, labels with few values.
 
+pub mod history;
 mod labels;
 mod process;
 mod registration;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::model::reason::Reason;
+use history::History;
 use labels::{
     ActLabel, CallLabel, CauseLabel, DirectionLabel, EngineErrorLabels, OutcomeLabel, PoolLabels,
     PoolStartLabels, ReasonLabel, RequestLabels, SourceLabel, UpstreamErrorLabels, WhatLabel,
@@ -75,6 +77,7 @@ pub struct Metrics {
     tunnels: Gauge,
     tunnel_bytes: Family<DirectionLabel, Counter>,
     audit_lost: Family<CauseLabel, Counter>,
+    history: History,
 }
 
 impl Default for Metrics {
@@ -109,6 +112,7 @@ impl Default for Metrics {
             tunnels: Gauge::default(),
             tunnel_bytes: Family::default(),
             audit_lost: Family::default(),
+            history: History::default(),
         };
         metrics.begin_at_zero();
         let mut process = Registry::default();
@@ -192,6 +196,7 @@ impl Metrics {
             .get_or_create(&OutcomeLabel { outcome: "running" })
             .inc();
         self.start_seconds.observe(took.as_secs_f64());
+        self.history.start_took(took);
     }
 
     /// A start ended otherwise.

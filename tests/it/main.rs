@@ -10,6 +10,7 @@ mod support;
 mod account;
 mod activation;
 mod admin;
+mod admin_pages;
 mod api;
 mod audit;
 mod backup;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE, Network};
 use deskgate::engine::{
-    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent,
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
 };
 use deskgate::model::time::Timestamp;
 use futures_util::StreamExt;
@@ -84,6 +84,8 @@ pub struct FakeEngine {
     pub image_version: AtomicUsize,
     /// Containers that were made, ever.
     pub created: AtomicUsize,
+    /// Looks at what containers take, ever.
+    pub looks: AtomicUsize,
     /// Starts under way and the most there ever were.
     pub starting: AtomicUsize,
     pub most_starting: AtomicUsize,
@@ -117,6 +119,7 @@ impl Default for FakeEngine {
             unnamed: AtomicBool::default(),
             image_version: AtomicUsize::default(),
             created: AtomicUsize::default(),
+            looks: AtomicUsize::default(),
             starting: AtomicUsize::default(),
             most_starting: AtomicUsize::default(),
         }
@@ -545,6 +548,19 @@ impl Engine for FakeEngine {
         let ours = |made: &Made| made.spec.labels[LABEL_INSTANCE] == instance;
         let ours = containers.iter().filter(|(_, made)| ours(made));
         Ok(ours.map(|(name, made)| Self::view(name, made)).collect())
+    }
+
+    async fn stats(&self, name: &str) -> Result<Stats, EngineError> {
+        self.check()?;
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        if !self.desktops.lock().unwrap().contains_key(name) {
+            return Err(EngineError::NotFound);
+        }
+        Ok(Stats {
+            cpu: Duration::from_millis(1500),
+            memory: 100 << 20,
+            memory_limit: Some(1 << 30),
+        })
     }
 
     async fn events(&self, _: &str) -> Result<BoxStream<'static, Event>, EngineError> {
