@@ -195,9 +195,23 @@ async fn desktops_are_found_sorted_paged_and_stopped_together() {
     assert_eq!(names(&mut admin, "q=Zo%C3%AB").await, ["Zoë"]);
     assert_eq!(names(&mut admin, "user=bert&status=live").await, ["bert"]);
     assert!(names(&mut admin, "status=stopped").await.is_empty());
-    for wrong in ["status=gone", "sort=shoe", "limit=many", "page=2"] {
+    for wrong in [
+        "status=gone",
+        "sort=shoe",
+        "limit=many",
+        "limit=0",
+        "limit=501",
+        "page=2",
+    ] {
         let answer = admin.get(&format!("/api/admin/containers?{wrong}")).await;
         assert_eq!(answer.code(), "invalid_query", "{wrong}");
+    }
+    for list in ["containers", "users", "sessions"] {
+        let most = admin.get(&format!("/api/admin/{list}?limit=500")).await;
+        assert_eq!(most.status, StatusCode::OK, "{list}");
+        let more = admin.get(&format!("/api/admin/{list}?limit=501")).await;
+        assert_eq!(more.status, StatusCode::BAD_REQUEST, "{list}");
+        assert!(more.text().contains("limit is 1 to 500"), "{list}");
     }
 
     let many = json!({ "ids": [ids[0], ids[1], NOBODY] }).to_string();
@@ -391,7 +405,14 @@ async fn the_audit_log_is_paged_filtered_and_copied() {
     assert_eq!(of_two["entries"].as_array().unwrap().len(), 1);
     let later = admin.get("/api/admin/audit?since=2999-01-01").await.json();
     assert_eq!(later["entries"], json!([]));
-    for wrong in ["action=dance", "since=yesterday", "before=1", "limit=-1"] {
+    for wrong in [
+        "action=dance",
+        "since=yesterday",
+        "before=1",
+        "limit=-1",
+        "limit=0",
+        "limit=1001",
+    ] {
         let answer = admin.get(&format!("/api/admin/audit?{wrong}")).await;
         assert_eq!(answer.code(), "invalid_query", "{wrong}");
     }
@@ -405,6 +426,12 @@ async fn the_audit_log_is_paged_filtered_and_copied() {
         .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
         .collect();
     assert_eq!(lines.len(), 4);
+    for (limit, status) in [("0", StatusCode::BAD_REQUEST), ("1001", StatusCode::OK)] {
+        let path = format!("/api/admin/audit?limit={limit}");
+        let copy = [("accept", "application/x-ndjson")];
+        let copy = admin.send(Method::GET, &path, &copy, "").await;
+        assert_eq!(copy.status, status, "{limit}");
+    }
     assert_eq!(lines[0]["action"], "admin_audit_exported");
     assert_eq!(lines[3]["subject"]["username"], "one");
     gateway.stop().await;

@@ -151,7 +151,13 @@ async fn each_wrong_setting_has_its_line() {
             "fail",
             "http://127.0.0.1:9",
         ),
-        ("OAUTH_CA_FILE", garbage, "provider", "ok", ""),
+        (
+            "OAUTH_CA_FILE",
+            garbage,
+            "configuration",
+            "fail",
+            "OAUTH_CA_FILE",
+        ),
         (
             "OAUTH_CA_FILE",
             "/nowhere.pem",

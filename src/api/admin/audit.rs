@@ -9,7 +9,7 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::{Admin, Asked, said, unknown_word};
+use super::{Admin, Asked, rows, said, unknown_word};
 use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::audit::Audit;
@@ -43,6 +43,7 @@ pub(super) struct Query {
     #[param(schema_with = AuditId::schema)]
     before: Option<String>,
     /// Entries of a page: 100 if nothing is said, 1000 at most.
+    #[param(minimum = 1)]
     limit: Option<u32>,
 }
 
@@ -75,11 +76,13 @@ pub(super) async fn list(
     let filter = filter(query)?;
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains(NDJSON)) {
+        // An export has no pages, so that any number will do.
+        let limit = limit.map(|limit| rows(limit, u32::MAX)).transpose()?;
         let event = Event::new(Action::AuditExported, &admin.actor);
         state.audit.record(event);
         return Ok(lines(&state.audit, filter, limit));
     }
-    let limit = limit.unwrap_or(DEFAULT_ENTRIES).clamp(1, MAX_ENTRIES);
+    let limit = rows(limit.unwrap_or(DEFAULT_ENTRIES), MAX_ENTRIES)?;
     let entries = state.audit.list(&filter, limit).await?;
     let full = u32::try_from(entries.len()).is_ok_and(|count| count == limit);
     let next = entries.last().filter(|_| full).map(|entry| entry.id);

@@ -40,6 +40,7 @@ pub(super) struct Query {
     #[param(schema_with = sort_words)]
     sort: Option<String>,
     /// Rows of a page: 50 if nothing is said, 500 at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// Rows before the page.
     offset: Option<u32>,
@@ -162,7 +163,7 @@ pub(super) async fn list(
         template: said(query.template),
         text: said(query.q),
     };
-    let page = page(query.limit, query.offset);
+    let page = page(query.limit, query.offset)?;
     let listed = state
         .database
         .list_all_desktops(&filter, sort, page)

@@ -90,11 +90,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
-fn page(limit: Option<u32>, offset: Option<u32>) -> Page {
-    Page {
-        limit: limit.unwrap_or(DEFAULT_ROWS).clamp(1, MAX_ROWS),
+fn page(limit: Option<u32>, offset: Option<u32>) -> Result<Page, HttpError> {
+    Ok(Page {
+        limit: rows(limit.unwrap_or(DEFAULT_ROWS), MAX_ROWS)?,
         offset: offset.unwrap_or_default(),
+    })
+}
+
+/// A page of none and one of too many are mistakes: whoever counts on what they asked for would miss rows.
+fn rows(limit: u32, most: u32) -> Result<u32, HttpError> {
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
     }
+    Err(HttpError::Query(format!("limit is 1 to {most}")))
 }
 
 /// A field of the query that holds a word which is none of those that count.

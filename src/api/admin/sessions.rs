@@ -23,6 +23,7 @@ pub(super) struct Query {
     /// Id or name of whose they are.
     user: Option<String>,
     /// Rows of a page: 50 if nothing is said, 500 at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// Rows before the page.
     offset: Option<u32>,
@@ -77,7 +78,7 @@ pub(super) async fn list(
     Asked(query): Asked<Query>,
 ) -> Result<Response, ApiError> {
     let user = said(query.user);
-    let page = page(query.limit, query.offset);
+    let page = page(query.limit, query.offset)?;
     let listed = state
         .database
         .list_all_sessions(user.as_deref(), page)

@@ -32,6 +32,7 @@ pub(super) struct Query {
     #[param(schema_with = sort_words)]
     sort: Option<String>,
     /// Rows of a page: 50 if nothing is said, 500 at most.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// Rows before the page.
     offset: Option<u32>,
@@ -139,7 +140,7 @@ pub(super) async fn list(
         text: said(query.q),
     };
     let descending = text.starts_with('-');
-    let page = page(query.limit, query.offset);
+    let page = page(query.limit, query.offset)?;
     let sort = Sort { by, descending };
     let listed = state.database.list_users(&filter, sort, page).await?;
     let (users, total) = (listed.rows.iter().map(view).collect(), listed.total);

@@ -1,7 +1,10 @@
 //! Who may come in: the provider, sessions, and the secret that everything is derived from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::super::{ClaimsConfig, OidcConfig, OnLogout, Secret, SessionConfig, parse};
@@ -33,8 +36,11 @@ impl Reader {
             scopes.insert(0, "openid".into());
         }
         let ca_file = self.text("OAUTH_CA_FILE").map(PathBuf::from);
-        if ca_file.as_ref().is_some_and(|file| !file.exists()) {
-            self.wrong("OAUTH_CA_FILE", "a PEM file that exists");
+        if ca_file.as_deref().is_some_and(|file| !has_roots(file)) {
+            self.wrong(
+                "OAUTH_CA_FILE",
+                "a PEM file that can be read, with certificates of trusted roots",
+            );
         }
         OidcConfig {
             issuer,
@@ -106,6 +112,19 @@ impl Reader {
             on_logout: on_logout.unwrap_or(OnLogout::Keep),
         }
     }
+}
+
+/// Whether there are certificates in a file, each of which can be trusted. It is looked at whether or not the provider is
+/// asked by TLS: a file that is of no use is not what its author meant.
+fn has_roots(file: &Path) -> bool {
+    let Ok(certificates) = CertificateDer::pem_file_iter(file) else {
+        return false;
+    };
+    let mut roots = RootCertStore::empty();
+    let good = certificates
+        .into_iter()
+        .all(|certificate| certificate.is_ok_and(|der| roots.add(der).is_ok()));
+    good && !roots.is_empty()
 }
 
 fn with_path(base: &Url, path: &str) -> Url {
