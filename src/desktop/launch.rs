@@ -11,6 +11,8 @@ use super::start::PORT_ATTEMPTS;
 use super::trouble::Failure;
 use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
+use tracing::Instrument as _;
+
 use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
 use crate::engine::{EngineError, Percent};
 use crate::model::desktop::{Desktop, State};
@@ -87,10 +89,14 @@ impl Desktops {
             return;
         };
         let desktops = self.clone();
-        self.inner.parts.tasks.spawn("launch", async move {
+        // Within the span of the request that asks for it, if one does: the lines of both have its id.
+        let span = tracing::error_span!("launch", desktop = %desktop.id);
+        let launch = async move {
             let _in_hand = in_hand;
             desktops.launch(desktop, member).await;
-        });
+        };
+        let tasks = &self.inner.parts.tasks;
+        tasks.spawn("launch", launch.instrument(span));
     }
 
     async fn launch(&self, desktop: Desktop, member: Option<Member>) {

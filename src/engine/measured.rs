@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use tracing::Instrument as _;
 
 use super::spec::{ContainerSpec, Network};
 use super::{Container, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats};
@@ -29,10 +30,13 @@ impl Measured {
         call: &'static str,
         answer: impl Future<Output = Result<T, EngineError>> + Send,
     ) -> Result<T, EngineError> {
+        let span = tracing::info_span!("engine", call);
         let begun = Instant::now();
-        let answer = answer.await;
-        let failure = answer.as_ref().err().and_then(kind);
-        self.metrics.engine_call(call, begun.elapsed(), failure);
+        let answer = answer.instrument(span.clone()).await;
+        let (took, failure) = (begun.elapsed(), answer.as_ref().err().and_then(kind));
+        self.metrics.engine_call(call, took, failure);
+        let ms = took.as_millis();
+        tracing::debug!(parent: &span, ms, failure, "engine call");
         answer
     }
 }

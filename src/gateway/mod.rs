@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use tracing::Instrument as _;
 
 use crate::api::Api;
 use crate::audit::Audit;
@@ -180,17 +181,24 @@ impl Gateway {
                 self.authenticator
                     .check_csrf(&who, request.method(), request.headers())?;
                 scopes::authorize_call(&who.principal, request.method(), request.uri().path())?;
-                Ok(self.api.call(who, grant, context, request).await)
+                let call = self.api.call(who, grant, context, request);
+                Ok(call.instrument(context.span()).await)
             }
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
             Route::Admin(section) => self.admin_page(context, section, request).await,
             Route::Account => self.account(context, &request).await,
-            Route::Open => self.open(context, side, request).await,
+            Route::Open => {
+                let open = self.open(context, side, request);
+                open.instrument(context.span()).await
+            }
             Route::Language => self.language(context, &request),
             Route::Authorize => self.authorize(context, &request).await,
             Route::Session => self.session(context, &request).await,
-            Route::Logout => self.logout(context, request).await,
+            Route::Logout => {
+                let logout = self.logout(context, request);
+                logout.instrument(context.span()).await
+            }
             Route::BackchannelLogout => Ok(self.backchannel_logout(context, request).await),
             Route::FrontchannelLogout => Ok(self.frontchannel_logout(context, &request).await),
             Route::Asset(name) => self.files.asset(name, &request),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Version;
 use hyper::header::{ACCEPT, HeaderName};
+use tracing::Span;
 
 use crate::model::id::RequestId;
 use crate::stream::{Refusals, Scratch};
@@ -113,5 +114,12 @@ impl RequestContext {
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
             home: String::new(),
         }
+    }
+
+    /// What brings the id into the lines of all that the request sets off, in tasks and at the engine too. Of the highest
+    /// level, so that no filter lets a line through without it.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        tracing::error_span!("request", request_id = %self.id)
     }
 }
