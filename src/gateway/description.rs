@@ -82,6 +82,8 @@ fn signing() -> Vec<Call> {
     .form(&[("logout_token", "The provider's word.")], true)
     .answers::<Obeyed>(200, "None of their sessions is left.")
     .answers::<LogoutError>(400, "The token is not acceptable, or came before.")
+    .answers::<LogoutError>(429, "Too many come from this address.")
+    .heads(429, "Retry-After", "When one will be taken again, seconds.")
     .answers::<LogoutError>(503, "Provider or database do not answer; try again later.");
     let front = Call::get("/frontchannel-logout", "The same in a frame of the provider's page")
         .open()

@@ -1,4 +1,4 @@
-//! What one client address may do how often: log in, and show secrets that are none.
+//! What one client address may do how often: log in, show secrets that are none, and speak for the provider.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -25,6 +25,15 @@ const WRONG_SECRETS: NonZeroU32 = match NonZeroU32::new(300) {
 /// The period of [`WRONG_SECRETS`].
 const WRONG_SECRETS_IN: Duration = Duration::from_secs(300);
 
+/// Logout tokens from one address, which is the provider's if they are good. So many come at once where it ends the sessions
+/// of a whole school, and one that is turned away may not come again.
+const LOGOUTS: NonZeroU32 = match NonZeroU32::new(1000) {
+    Some(count) => count,
+    None => NonZeroU32::MIN,
+};
+/// The period of [`LOGOUTS`].
+const LOGOUTS_IN: Duration = Duration::from_secs(60);
+
 /// A step of a login. Each is counted by itself, so that a login is one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoginStep {
@@ -39,6 +48,7 @@ pub enum LoginStep {
 pub struct Limits {
     logins: Limiter<(LoginStep, IpAddr)>,
     wrong: Limiter<IpAddr>,
+    logouts: Limiter<IpAddr>,
     /// What the audit log has been told already.
     told: Limiter<(&'static str, IpAddr)>,
     audit: Audit,
@@ -53,6 +63,7 @@ impl Limits {
         Self {
             logins: Limiter::new(logins, clock.clone()),
             wrong: Limiter::new(wrong, clock.clone()),
+            logouts: Limiter::new(Rate::new(LOGOUTS, LOGOUTS_IN), clock.clone()),
             told: Limiter::new(rate::NEWS, clock),
             audit,
             metrics,
@@ -63,6 +74,12 @@ impl Limits {
     pub(super) fn login(&self, step: LoginStep, context: &RequestContext) -> Result<(), TooOften> {
         let counted = self.logins.check(&(step, client_of(context.client)));
         counted.inspect_err(|_| self.limited("login", context))
+    }
+
+    /// Counts what says that it comes from the provider. Its signature costs more than the request.
+    pub(super) fn provider_logout(&self, context: &RequestContext) -> Result<(), TooOften> {
+        let counted = self.logouts.check(&client_of(context.client));
+        counted.inspect_err(|_| self.limited("logout", context))
     }
 
     /// Counts a request whose session or token is none; says 429 instead of 401 when there were too many. The

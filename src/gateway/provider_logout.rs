@@ -3,7 +3,7 @@
 
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,6 +29,14 @@ impl Gateway {
         context: &RequestContext,
         request: Request,
     ) -> Response {
+        if let Err(too_often) = self.limits.provider_logout(context) {
+            let text = "too many logout tokens come from this address; try again later";
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let mut response = refuse(status, "temporarily_unavailable", text);
+            let seconds = HeaderValue::from(too_often.seconds());
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+            return response;
+        }
         let form = Limited::new(request.into_body(), MAX_FORM).collect().await;
         let form = form.map(http_body_util::Collected::to_bytes);
         let token = form.ok().and_then(|form| {

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use tokio::net::TcpStream;
 
 use crate::support::browser::Browser;
-use crate::support::gateway::{TestGateway, eventually};
+use crate::support::gateway::{TestGateway, eventually, own_ports};
 use crate::support::postgres::OwnDatabase;
 
 async fn text(gateway: &TestGateway) -> String {
@@ -182,5 +182,27 @@ async fn the_process_shows_its_own_figures() {
     assert!(value(&gateway, "process_resident_memory_bytes").await > 1e6);
     let used = value(&gateway, "deskgate_database_connections{state=\"idle\"}").await;
     assert!(used <= value(&gateway, "deskgate_database_connections_max").await);
+    rises(&gateway, "deskgate_leader", 0.0).await;
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn who_leads_on_postgres_is_seen() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let settings = [("DATABASE_URL", own.url.as_str())];
+    let first = TestGateway::start_with(&settings).await;
+    rises(&first, "deskgate_leader", 0.0).await;
+    // The other gateway of this process has the usual address.
+    let mut elsewhere = settings.to_vec();
+    let address = format!("127.0.0.1:{}", own_ports() + 48);
+    elsewhere.push(("METRICS_LISTEN", &address));
+    let second = TestGateway::start_with(&elsewhere).await;
+    let follows = value(&second, "deskgate_leader").await;
+    assert!(follows.abs() < f64::EPSILON, "{follows}");
+    first.stop().await;
+    rises(&second, "deskgate_leader", 0.0).await;
+    second.stop().await;
+    own.drop().await;
 }

@@ -62,6 +62,35 @@ async fn logins_of_one_address_have_a_rate() {
     gateway.stop().await;
 }
 
+#[tokio::test]
+async fn logout_tokens_of_one_address_have_a_rate() {
+    let balancer = [("TRUSTED_PROXIES", "127.0.0.1/32")];
+    let gateway = TestGateway::start_with(&balancer).await;
+    let from = |address: &str| gateway.browser().with("x-forwarded-for", address);
+    let mut forger = from("192.0.2.1");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let mut taken = 0;
+    let refused = loop {
+        let answer = forger
+            .send(Method::POST, "/backchannel-logout", &form, "logout_token=x")
+            .await;
+        if answer.status != StatusCode::BAD_REQUEST {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 20_000, "there is no rate");
+    };
+    assert!(taken >= 1000, "{taken}: a school's fit in");
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.json()["error"], "temporarily_unavailable");
+    assert!(refused.header("retry-after").is_some());
+    let provider = from("192.0.2.2")
+        .send(Method::POST, "/backchannel-logout", &form, "logout_token=x")
+        .await;
+    assert_eq!(provider.status, StatusCode::BAD_REQUEST);
+    gateway.stop().await;
+}
+
 /// Asks with a wrong secret until that is too often. One more is allowed each second, so that a slow machine
 /// needs more. Returns how many there were before.
 async fn fail(guesser: &mut Browser, path: &str) -> usize {

@@ -20,6 +20,8 @@ pub struct State {
     pub engine: Health,
     /// Connections to the database.
     pub pool: Pool,
+    /// Whether this gateway is the one that does what only one should.
+    pub leads: bool,
     /// What the database counts, if it answers.
     pub counted: Option<Counted>,
     /// Until when the certificate is good, seconds since 1970; none without TLS.
@@ -141,6 +143,11 @@ impl Collector for Latest {
             "database_connections_max",
             "Connections to the database that may be open",
             pool.max.into(),
+        )?;
+        writer.plain(
+            "leader",
+            "Whether this gateway leads those on its database",
+            f64::from(u8::from(state.leads)),
         )?;
         if let Some(counted) = &state.counted {
             counted.write(&mut writer)?;
