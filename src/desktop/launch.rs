@@ -121,7 +121,7 @@ impl Desktops {
                 let log = failure.detail.as_deref();
                 let log = log.filter(|_| failure.reason.is_from_inside());
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), log, "start failed");
-                self.fail(id, &failure).await;
+                self.fail_start(id, &failure).await;
             }
         }
     }

@@ -211,14 +211,32 @@ impl Desktops {
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
     pub(super) async fn fail(&self, id: DesktopId, failure: &Failure) {
+        self.fail_with(id, failure, RowChange::default()).await;
+    }
+
+    /// The same for a start of this gateway that came to nothing. Somebody else may have taken it up meanwhile, while this
+    /// gateway stood still or had no database, and then it is theirs.
+    pub(super) async fn fail_start(&self, id: DesktopId, failure: &Failure) {
+        let change = RowChange {
+            gateway: self.inner.leader.number(),
+            only_own_start: true,
+            ..RowChange::default()
+        };
+        self.fail_with(id, failure, change).await;
+    }
+
+    async fn fail_with(&self, id: DesktopId, failure: &Failure, change: RowChange<'_>) {
         let reason = failure.reason;
         let change = RowChange {
             reason: Some(reason.as_str()),
             detail: failure.detail.as_deref(),
             stopped_at: Some(self.inner.parts.clock.timestamp()),
-            ..RowChange::default()
+            ..change
         };
         match self.move_to(id, State::Error, change).await {
+            Ok(desktop) if desktop.status != State::Error => {
+                tracing::info!(desktop = %id, status = desktop.status.as_str(), "somebody else has this desktop");
+            }
             Ok(desktop) => {
                 self.inner.parts.metrics.desktop_ended(reason);
                 let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));

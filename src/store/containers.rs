@@ -35,10 +35,12 @@ pub struct Change<'a> {
     pub unless_extended_beyond: Option<u32>,
     /// Number of the gateway that goes on with it.
     pub gateway: Option<i64>,
+    /// Only while that gateway is starting it.
+    pub only_own_start: bool,
 }
 
 impl Change<'_> {
-    /// Whether a desktop has been used or extended since the change was decided, so that it is not made.
+    /// Whether a desktop has been used, extended or taken over since the change was decided, so that it is not made.
     #[must_use]
     pub fn is_defeated_by(&self, desktop: &Desktop) -> bool {
         let used = self
@@ -47,7 +49,8 @@ impl Change<'_> {
         let extended = self
             .unless_extended_beyond
             .is_some_and(|seen| desktop.extensions > seen);
-        used || extended
+        let own_start = desktop.status.is_launching() && desktop.gateway == self.gateway;
+        used || extended || (self.only_own_start && !own_start)
     }
 }
 

@@ -24,7 +24,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -37,6 +37,9 @@ use crate::telemetry::metrics::state::Pool;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long PostgreSQL keeps a transaction open whose gateway says nothing. One that stands still in the middle of a
+/// change, with its machine or without, holds locks that all others need.
+const ABANDONED: Duration = Duration::from_secs(5);
 /// Connections per pool.
 const MAX_CONNECTIONS: u32 = 8;
 
@@ -116,6 +119,7 @@ impl Database {
                 let pool = PgPoolOptions::new()
                     .max_connections(MAX_CONNECTIONS)
                     .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .after_connect(|connection, _| Box::pin(limit_transactions(connection)))
                     .connect_with(options)
                     .await?;
                 Ok(Self::Postgres(pool))
@@ -224,6 +228,19 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Has the server end a transaction that nobody goes on with.
+async fn limit_transactions(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let most = ABANDONED.as_millis();
+    let wish = format!("SET idle_in_transaction_session_timeout = {most}");
+    if let Err(error) = sqlx::query(sqlx::AssertSqlSafe(wish))
+        .execute(connection)
+        .await
+    {
+        tracing::debug!(%error, "the database server does not know this");
+    }
+    Ok(())
 }
 
 /// Makes the file, if it is not there, so that nobody else on this machine can read it: it holds ID

@@ -100,6 +100,9 @@ impl Database {
         let mut counts = Counts::new();
         on_pool!(self, |pool| {
             let mut snapshot = pool.begin_with(begin).await?;
+            if let Some(patience) = self.patience() {
+                sqlx::query(patience).execute(&mut *snapshot).await?;
+            }
             let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for row in sqlx::query(schema::catalogue(self))
                 .fetch_all(&mut *snapshot)
@@ -155,6 +158,9 @@ impl Database {
         }
         on_pool!(self, |pool| {
             let mut all = pool.begin_with(self.begin_alone()).await?;
+            if let Some(patience) = self.patience() {
+                sqlx::query(patience).execute(&mut *all).await?;
+            }
             if let Some(lock) = self.lock(&tables) {
                 sqlx::query(AssertSqlSafe(lock)).execute(&mut *all).await?;
             }
@@ -214,6 +220,12 @@ impl Database {
             all.commit().await?;
             Ok(counts)
         })
+    }
+
+    /// Keeps the server from ending a transaction that waits for whoever reads or writes the file.
+    fn patience(&self) -> Option<&'static str> {
+        let wish = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        matches!(self, Self::Postgres(_)).then_some(wish)
     }
 
     /// Begins what nobody else may write beside.

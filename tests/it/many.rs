@@ -4,6 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use deskgate::model::desktop::State;
+use deskgate::model::id::DesktopId;
+use deskgate::store::Database;
+use deskgate::store::containers::Change;
 use futures_util::StreamExt;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
@@ -245,6 +249,73 @@ async fn a_gateway_that_does_not_lead_finishes_its_own_stop_on_postgresql() {
     assert!(!follower.desktops.leader().is_leading());
     follower.stop().await;
     leader.stop().await;
+    own.drop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_stands_still_in_a_transaction_holds_nobody_up_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let gateway = on(&own, &[]).await;
+    let still = Database::connect(&gateway.config.database).await.unwrap();
+    let Database::Postgres(pool) = &still else {
+        panic!("not PostgreSQL");
+    };
+    let mut change = pool.begin().await.unwrap();
+    // What every change of a desktop writes.
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('deskgate_desktops', '1') ON CONFLICT (name) DO UPDATE SET value = meta.value")
+        .execute(&mut *change)
+        .await
+        .unwrap();
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    assert!(change.commit().await.is_err(), "it was given up");
+    still.close().await;
+    gateway.stop().await;
+    own.drop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_was_taken_over_does_not_fail_with_whoever_began_it_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let gateway = on(&own, &[]).await;
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    let mut pupil = gateway.program("pupil").await;
+    let started = pupil.post("/api/container/start", "").await;
+    let container = started.json()["container"].clone();
+    let id: DesktopId = container["id"].as_str().unwrap().parse().unwrap();
+    eventually("the engine is at it", || async {
+        gateway.engine.starting.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    // Another gateway has finished it before this one comes to note that its own attempt failed.
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+    let row = database.find_desktop(id).await.unwrap().unwrap();
+    assert!(database.take_up(&row, Some(1)).await.unwrap());
+    for (from, to) in [
+        (State::Creating, State::Starting),
+        (State::Starting, State::Running),
+    ] {
+        let change = Change::default();
+        assert!(database.transition(id, from, to, change).await.unwrap());
+    }
+    gateway.engine.down.store(true, Ordering::SeqCst);
+    gateway
+        .engine
+        .vanish(container["container_name"].as_str().unwrap());
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    eventually("its own attempt is over", || async {
+        gateway.engine.starting.load(Ordering::SeqCst) == 0
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let row = database.find_desktop(id).await.unwrap().unwrap();
+    assert_eq!(row.status, State::Running, "{row:?}");
+    database.close().await;
+    gateway.stop().await;
     own.drop().await;
 }
 
