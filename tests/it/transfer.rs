@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use deskgate::config::{DatabaseConfig, Secret};
 use deskgate::model::time::Timestamp;
@@ -176,6 +177,10 @@ async fn snapshot(db: &Database, add: &'static str) {
                     });
                     adding.join().expect("it is added");
                 });
+                if matches!(self.0, Database::Postgres(_)) {
+                    // Longer than a gateway may leave a transaction alone.
+                    std::thread::sleep(Duration::from_secs(6));
+                }
             }
             self.2.extend_from_slice(bytes);
             Ok(bytes.len())

@@ -1,0 +1,91 @@
+// Responsible for the order of the chaos suite: what may happen side by side, what has the engine to itself, and the table of
+// what was seen. See `tests/chaos/run --help`.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+
+import { killedAt, lostNetwork, waysOn } from './failpoints.js';
+import { clockSet, fifty, frozen, meddled, withoutDatabase, withoutEngine } from './outages.js';
+import { Engine, Postgres } from './support/world.js';
+
+/** Scenarios at the same time: they wait more than they work. */
+const LANES = 8;
+const ONLY = new RegExp(process.env.DESKGATE_CHAOS_ONLY ?? '');
+
+const table = [];
+let engine;
+let worlds;
+
+/** The names of all failpoints, which a gateway tells that is armed with none of them. */
+async function failpoints() {
+  const environment = { ...process.env, DESKGATE_FAILPOINT: '?', OAUTH_ISSUER: 'https://id.test', OAUTH_CLIENT_ID: 'chaos' };
+  const settings = { PUBLIC_URL: 'https://desk.test', SECRET_KEY: 'an-entirely-secret-key-for-the-chaos-suite' };
+  const options = { env: { ...environment, ...settings }, cwd: process.env.DESKGATE_CHAOS_DIR, timeout: 10_000 };
+  const ended = await promisify(execFile)(process.env.DESKGATE_BIN, ['serve'], options).catch((error) => error);
+  const list = /DESKGATE_FAILPOINT is none of (.*)/.exec(ended.stderr ?? '');
+  assert.ok(list, `this gateway has no failpoints, as one of a release build: ${ended.stderr}`);
+  return list[1].trim().split(', ');
+}
+
+before(async () => {
+  const below = (name) => path.join(process.env.DESKGATE_CHAOS_DIR, name);
+  engine = await Engine.start(below('engine'));
+  // The second one is for those who stop it.
+  const [postgres, mortal] = await Promise.all([Postgres.start(below('postgres'), 5432), Postgres.start(below('mortal'), 5433)]);
+  worlds = { calm: { engine, postgres }, mortal: { engine, postgres: mortal } };
+});
+
+after(async () => {
+  const width = Math.max(...table.map(({ title }) => title.length), 0);
+  const lines = table.map(({ title, line, took }) => `${title.padEnd(width)}  ${took.padStart(6)}  ${line}`);
+  console.log(`\n${lines.join('\n')}\n`);
+  await engine?.end('SIGTERM');
+});
+
+/** Runs the stories whose titles are wanted, so many at a time, each as a test of its own. */
+async function stories(t, list, lanes) {
+  const waiting = list.filter(({ title }) => ONLY.test(title));
+  const lane = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const { title, story } = next;
+      await t.test(title, async () => {
+        const begun = performance.now();
+        const line = await story();
+        table.push({ title, line, took: `${((performance.now() - begun) / 1000).toFixed(1)} s` });
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+}
+
+test('gateways are killed, and what is around them fails', { concurrency: LANES + 3 }, async (t) => {
+  const killed = (await failpoints()).flatMap((point) =>
+    waysOn(point).map((how) => ({
+      title: `killed at ${point}, ${how}`,
+      story: () => killedAt(point, how, worlds.calm),
+    })),
+  );
+  const aside = [
+    { title: 'clock set', story: () => clockSet(worlds.calm) },
+    { title: 'gateway frozen for 20 s', story: () => frozen(worlds.calm) },
+    { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },
+    { title: 'containers meddled with', story: () => meddled(worlds.calm) },
+    ...killed,
+  ];
+  const databases = ['stopped', 'hung'].map((how) => ({
+    title: `database ${how} for 20 s`,
+    story: () => withoutDatabase(how, worlds.mortal),
+  }));
+  const patient = stories(t, [{ title: 'network without a desktop', story: () => lostNetwork(worlds.calm) }], 1);
+  await Promise.all([stories(t, aside, LANES), stories(t, databases, 1)]);
+  const engines = ['restarted', 'killed', 'stopped', 'hung'].map((how) => ({
+    title: `engine ${how}${['stopped', 'hung'].includes(how) ? ' for 20 s' : ''}`,
+    story: () => withoutEngine(how, worlds.calm),
+  }));
+  // These have the engine to themselves, but for the one that waits.
+  await stories(t, engines, 1);
+  await patient;
+});

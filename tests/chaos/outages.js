@@ -1,0 +1,275 @@
+// Responsible for what happens around gateways that live: somebody meddles with their containers, the engine or the database
+// stops or hangs, many want the same at once, the clock is set.
+
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { until } from '../e2e/support/wait.js';
+import { Installation, TWO_PERIODS_MS, see, start } from './support/installation.js';
+import { Stream, handshake } from './support/stream.js';
+
+const OUTAGE_MS = 20_000;
+/** How long an open desktop may be silent: its echo comes every tenth of a second. */
+const SILENCE_MS = 2_000;
+const ASK_MS = 500;
+
+/** Two gateways on one database, and people with a running desktop each, on the one and on the other. */
+async function two(name, world, { people = 2, settings = {} } = {}) {
+  const installation = await Installation.create(name, world, { settings });
+  const gateways = [await installation.gateway('one'), await installation.gateway('two')];
+  const pupils = [];
+  for (let number = 0; number < people; number += 1) {
+    const [secret, gateway] = [await installation.person(`pupil-${number}`), gateways[number % 2]];
+    const client = gateway.client(secret);
+    pupils.push({ secret, gateway, client, id: await start(client) });
+  }
+  return { installation, gateways, pupils };
+}
+
+/** Every pupil has a desktop again, and takes it away. */
+async function goOn({ installation, pupils }) {
+  for (const { client } of pupils) {
+    const id = await start(client);
+    await see(client, id);
+    const removed = await client.post('/api/container/remove', { id });
+    assert.equal(removed.status, 200, removed.body);
+  }
+  await installation.clean();
+}
+
+async function within(scene, story) {
+  try {
+    return await story(scene);
+  } finally {
+    await scene.installation.close();
+  }
+}
+
+const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+
+/** Containers are removed, killed and stopped behind the gateways' backs, one of them in the middle of its start. */
+export async function meddled(world) {
+  return within(await two('meddled', world, { people: 4 }), async (scene) => {
+    const { installation, pupils } = scene;
+    const { containers } = await world.engine.inventory(installation.instance);
+    const of = (pupil) => containers.find((one) => one.desktop === pupil.id).id;
+    await world.engine.remove(of(pupils[0]));
+    await world.engine.call('POST', `/containers/${of(pupils[1])}/kill`);
+    await world.engine.call('POST', `/containers/${of(pupils[2])}/pause`);
+    const silent = pupils[3].client.post('/api/container/start', { template: 'silent' });
+    const made = await until('it is being started', async () => {
+      const all = await world.engine.inventory(installation.instance);
+      return all.containers.find((one) => one.state === 'running' && !containers.some(({ id }) => id === one.id));
+    });
+    await world.engine.remove(made.id);
+    await silent;
+    const rows = async () => {
+      const all = await installation.rows();
+      const ended = ['disappeared', 'ended', 'ended_starting'];
+      const reasons = all.filter((row) => row.status === 'error').map((row) => row.reason);
+      const agree = JSON.stringify(reasons.sort()) === JSON.stringify(ended) && all.some((row) => row.status === 'paused');
+      return agree || Promise.reject(new Error(JSON.stringify(all)));
+    };
+    await until('the rows tell it', rows, { within: TWO_PERIODS_MS, every: 200 });
+    const took = await installation.clean();
+    for (const pupil of pupils.slice(0, 2)) {
+      const page = await pupil.client.get(`/desktop/${pupil.id}/`);
+      assert.notEqual(page.status, 200, 'a desktop that is gone shows nothing');
+    }
+    // The frozen one wakes.
+    await see(pupils[2].client, pupils[2].id);
+    await goOn(scene);
+    return `noticed, all agreed after ${seconds(took)}`;
+  });
+}
+
+/** Fifty starts of one person over two gateways. */
+export async function fifty(world) {
+  return within(await two('fifty', world, { people: 0 }), async ({ installation, gateways }) => {
+    const secret = await installation.person('pupil');
+    const clients = gateways.map((gateway) => gateway.client(secret));
+    const starts = Array.from({ length: 50 }, (_, number) =>
+      clients[number % 2].post('/api/container/start', { template: 'desktop' }, { Prefer: 'wait=40' }),
+    );
+    const answers = await Promise.all(starts);
+    const statuses = answers.map((answer) => answer.status);
+    assert.deepEqual(new Set(statuses), new Set([200, 201]), answers.find((one) => one.status > 201)?.body);
+    assert.equal(statuses.filter((status) => status === 201).length, 1, 'one of them made it');
+    const ids = new Set(answers.map((answer) => answer.json().container.id));
+    assert.equal(ids.size, 1, 'all have the same');
+    await installation.clean();
+    const { containers } = await world.engine.inventory(installation.instance);
+    assert.equal(containers.length, 1);
+    await see(clients[1], [...ids][0]);
+    await goOn({ installation, pupils: [{ client: clients[0] }] });
+    return 'one 201, 49 times 200, one container';
+  });
+}
+
+/** The gateway that leads stands still for 20 s, in the middle of starts, and then goes on where it was. */
+export async function frozen(world) {
+  return within(await two('frozen', world), async (scene) => {
+    const { installation, gateways, pupils } = scene;
+    const [leader, other] = gateways;
+    const late = await Promise.all(['a', 'b', 'c', 'd'].map((name) => installation.person(`late-${name}`)));
+    const starts = late.map((secret) => leader.client(secret).post('/api/container/start', { template: 'desktop' }));
+    const recorded = async () => (await installation.rows()).length === pupils.length + late.length;
+    await until('all starts are recorded', recorded, { every: 20 });
+    await leader.kill('SIGSTOP', false);
+    const begun = performance.now();
+    const finished = async () => (await installation.rows()).every((row) => row.status === 'running');
+    await until('the other one finishes them', finished, { within: TWO_PERIODS_MS, every: 200 });
+    const took = performance.now() - begun;
+    await pause(Math.max(OUTAGE_MS - took, 0));
+    await leader.kill('SIGCONT', false);
+    await Promise.all(starts);
+    await pause(2000);
+    await installation.clean();
+    assert.ok(await finished(), 'whoever comes back leaves alone what the other one finished');
+    const all = [...pupils, ...late.map((secret) => ({ client: other.client(secret) }))];
+    await goOn({ installation, pupils: all });
+    return `taken over after ${seconds(took)}`;
+  });
+}
+
+/** Asks with a session that nobody has, over and over; `stop()` tells which answers came. */
+function stranger(gateways, id) {
+  const [secret, seen] = [randomBytes(32).toString('base64url'), new Set()];
+  let going = true;
+  const asking = (async () => {
+    while (going) {
+      const asked = gateways.flatMap((gateway) => [
+        gateway.client(secret).get(`/desktop/${id}/`).then(({ status }) => status),
+        gateway.client(secret).get('/api/container/list').then(({ status }) => status),
+        handshake(gateway, secret, id).then(({ status }) => status),
+      ]);
+      for (const status of await Promise.all(asked)) seen.add(status);
+      await pause(ASK_MS);
+    }
+  })();
+  return {
+    stop: async () => {
+      going = false;
+      await asking;
+      return [...seen].sort();
+    },
+  };
+}
+
+/** The database goes away in this way for 20 s and comes back, with streams open, a start and a stop under way. */
+export async function withoutDatabase(how, world) {
+  const away = { stopped: (server) => server.end('immediate'), hung: (server) => server.freeze() }[how];
+  const back = { stopped: (server) => server.up(), hung: (server) => server.thaw() }[how];
+  return within(await two(`database-${how}`, world, { people: 4 }), async (scene) => {
+    const { installation, gateways, pupils } = scene;
+    const late = await installation.person('late');
+    const streams = await Promise.all(pupils.slice(0, 2).map(({ gateway, secret, id }) => Stream.open(gateway, secret, id)));
+    const knock = stranger(gateways, pupils[0].id);
+    // Under way when it happens: one that has just begun, and one that is being waited for.
+    const silent = await gateways[1].client(late).post('/api/container/start', { template: 'silent' });
+    assert.equal(silent.status, 201, silent.body);
+    await pause(1500);
+    const begun = gateways[1].client(late).post('/api/container/start', { template: 'desktop' });
+    await pause(150);
+    await away(world.postgres);
+    const stop = pupils[3].client.post('/api/container/stop', { id: pupils[3].id });
+    const answers = Promise.all([begun, stop].map((call) => call.then(({ status }) => status, (error) => error.message)));
+    await pause(OUTAGE_MS);
+    const known = await pupils[2].client.get('/api/container/list').then(({ status }) => status, () => 'none');
+    await back(world.postgres);
+    const returned = performance.now();
+    const strangers = await knock.stop();
+    await until('a known session is served again', async () => (await pupils[2].client.get('/api/container/list')).status === 200, {
+      within: TWO_PERIODS_MS,
+    });
+    const served = performance.now() - returned;
+    const took = await installation.clean();
+    await pause(1000);
+    const heard = streams.map((stream) => stream.close());
+    for (const { echoes, silence, open } of heard) {
+      assert.ok(open && silence < SILENCE_MS && echoes > OUTAGE_MS / 200, `a stream was cut or silent: ${JSON.stringify(heard)}`);
+    }
+    assert.ok(strangers.every((status) => [401, 503].includes(status)), `a stranger got ${strangers}`);
+    const [started, stopped] = await answers;
+    await goOn({ installation, pupils: [...pupils, { client: gateways[0].client(late) }] });
+    const silence = Math.max(...heard.map((one) => one.silence));
+    const said = `start ${started}, stop ${stopped}, a known session ${known}, strangers ${strangers.join(' and ')}`;
+    return `${said}; longest silence of a stream ${silence} ms; served after ${seconds(served)}, agreed after ${seconds(took)}`;
+  });
+}
+
+/** The engine goes away in this way and comes back; a start and a stop are asked for meanwhile, at the gateway that follows. */
+export async function withoutEngine(how, world) {
+  const { engine } = world;
+  const ways = {
+    restarted: { away: () => engine.end('SIGTERM'), lasts: 0, back: () => engine.up() },
+    killed: { away: () => engine.end('SIGKILL'), lasts: 0, back: () => engine.up() },
+    stopped: { away: () => engine.end('SIGTERM'), lasts: OUTAGE_MS, back: () => engine.up() },
+    hung: { away: () => engine.freeze(), lasts: OUTAGE_MS, back: () => engine.thaw() },
+  };
+  const { away, lasts, back } = ways[how];
+  return within(await two(`engine-${how}`, world, { people: 4 }), async (scene) => {
+    const { installation, gateways, pupils } = scene;
+    const late = await installation.person('late');
+    const silent = pupils[0].client.post('/api/container/start', { template: 'silent' });
+    await pause(200);
+    await away();
+    const calls = [
+      gateways[1].client(late).post('/api/container/start', { template: 'desktop' }),
+      pupils[1].client.post('/api/container/stop', { id: pupils[1].id }),
+      pupils[3].client.post('/api/container/remove', { id: pupils[3].id }),
+    ];
+    const answers = Promise.all(calls.map((call) => call.then(({ status }) => status, (error) => error.message)));
+    await pause(lasts);
+    await back();
+    const took = await installation.clean();
+    const [start_, stop, remove] = await answers;
+    await silent.catch(() => {});
+    const states = (await installation.rows()).map((row) => `${row.status}${row.reason ? ` (${row.reason})` : ''}`);
+    for (const gateway of gateways) {
+      await until('a start is possible', async () => (await gateway.client(late).get('/readyz')).status === 200);
+    }
+    await goOn({ installation, pupils: [...pupils, { client: gateways[1].client(late) }] });
+    return `start ${start_}, stop ${stop}, remove ${remove}; rows ${states.join(', ')}; agreed after ${seconds(took)}`;
+  });
+}
+
+/** The clock of both gateways is set by so much; what ran goes on, nothing is ended for its age. */
+export async function clockSet(world) {
+  const file = path.join(process.env.DESKGATE_CHAOS_DIR, 'faketime');
+  const set = (offset) => writeFile(file, `${offset}\n`);
+  await set('+0');
+  const environment = {
+    LD_PRELOAD: process.env.DESKGATE_CHAOS_FAKETIME,
+    FAKETIME_TIMESTAMP_FILE: file,
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+  };
+  const settings = {
+    ...environment,
+    DESKTOP_IDLE_PAUSE: '30m',
+    DESKTOP_IDLE_STOP: '1h',
+    DESKTOP_MAX_LIFETIME: '2h',
+    SESSION_IDLE: '12h',
+  };
+  return within(await two('clock', world, { settings }), async (scene) => {
+    const { installation, pupils } = scene;
+    const streams = await Promise.all(pupils.map(({ gateway, secret, id }) => Stream.open(gateway, secret, id)));
+    for (const offset of ['+5h', '-5h', '+0']) {
+      await set(offset);
+      // The reaper and the reconciler look at least once.
+      await pause(11_000);
+      for (const { client, id } of pupils) await see(client, id);
+      const states = (await installation.rows()).map((row) => row.status);
+      assert.deepEqual(states, ['running', 'running'], `after the clock was set to ${offset}`);
+      await installation.clean();
+    }
+    const heard = streams.map((stream) => stream.close());
+    for (const { silence, open } of heard) assert.ok(open && silence < SILENCE_MS, JSON.stringify(heard));
+    await goOn(scene);
+    return 'five hours forward, back and right again: both desktops ran on, their streams too';
+  });
+}
