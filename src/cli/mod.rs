@@ -84,6 +84,12 @@ enum Command {
     },
     /// Ask the running gateway whether it is ready
     Health,
+    /// Print all settings with their defaults and what they are for
+    Settings {
+        /// As a file of environment variables, as deskgate.toml, or as tables
+        #[arg(long, value_enum, default_value = "env")]
+        format: papers::Format,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -119,6 +125,7 @@ impl Cli {
             Command::Token(command) => token::run(raw, command).await,
             Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,
+            Command::Settings { format } => papers::settings(format),
             Command::Completions { shell } => papers::completions(shell),
             Command::Man => papers::man(),
         };

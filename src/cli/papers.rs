@@ -1,16 +1,38 @@
-//! `deskgate completions` and `deskgate man`: what shells and `man` know of the commands, made of the same description as
-//! their help.
+//! `deskgate settings`, `deskgate completions` and `deskgate man`: what people, shells and `man` know of settings and commands,
+//! made of the same descriptions that the program goes by.
 
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, ValueEnum};
 use clap_complete::Shell;
 
 use super::Cli;
+use crate::config::reference;
 
 /// The name that people type.
 const NAME: &str = "deskgate";
+
+/// How the settings are printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// KEY=value, as in .env.example
+    Env,
+    /// key = value, as in deskgate.example.toml
+    Toml,
+    /// Tables, as in USAGE.md
+    Markdown,
+}
+
+/// Prints the reference of settings.
+pub(super) fn settings(format: Format) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Env => reference::env(),
+        Format::Toml => reference::toml(),
+        Format::Markdown => reference::markdown(),
+    };
+    print(text.as_bytes())
+}
 
 /// Prints the completions of a shell.
 pub(super) fn completions(shell: Shell) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ mod hours;
 pub mod mistake;
 pub mod parse;
 pub mod raw;
+pub mod reference;
 pub mod resolve;
 pub mod secret;
 pub mod settings;

@@ -1,10 +1,9 @@
-//! The program from outside: exit codes, messages, and the reference of settings.
+//! The program from outside: exit codes and messages.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use deskgate::config::DatabaseConfig;
-use deskgate::config::settings::SETTINGS;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
@@ -274,18 +273,4 @@ fn the_demo_refuses_to_be_reached_by_others() {
         "{}",
         text(&output.stderr)
     );
-}
-
-#[test]
-fn the_example_of_the_environment_names_every_setting() {
-    let example =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example"))
-            .unwrap();
-    for setting in SETTINGS {
-        let line = format!("{}=", setting.key);
-        let named = example
-            .lines()
-            .any(|text| text.trim_start_matches(['#', ' ']).starts_with(&line));
-        assert!(named, "{} is missing in .env.example", setting.key);
-    }
 }

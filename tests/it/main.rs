@@ -43,6 +43,7 @@ mod provider_word;
 mod providers;
 mod proxy;
 mod rates;
+mod reference;
 mod request_ids;
 mod rush;
 mod second_origin;
