@@ -2,13 +2,12 @@
 //! start and stop.
 
 mod metrics;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use url::Url;
 
 use crate::api::{Api, ApiState};
 use crate::audit::Audit;
@@ -43,13 +42,13 @@ use crate::server::certificate::{self, Certificate, CertificateError};
 use crate::server::limits::{self, Limits, Requests};
 use crate::server::listener::Listener;
 use crate::server::redirect::Redirect;
-use crate::server::tls::Acceptor;
 use crate::server::workers::Workers;
 use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::ErrorChain;
 use crate::telemetry::metrics::{Metrics, history};
+use tls::Tls;
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
 const RESERVED_FILES: u64 = 200;
@@ -62,8 +61,8 @@ pub enum AppError {
     /// The database.
     #[error("the database cannot be used")]
     Store(#[from] StoreError),
-    /// Roots for the provider.
-    #[error("the OpenID provider cannot be talked to")]
+    /// Roots for the provider or an authority.
+    #[error("other servers cannot be asked")]
     Trust(#[from] TrustError),
     /// The certificate.
     #[error("TLS cannot be set up")]
@@ -185,7 +184,7 @@ pub struct App {
     listener: Listener,
     redirect: Option<Listener>,
     door: Door,
-    certificate: Option<Arc<Certificate>>,
+    tls: Tls,
     workers: Workers,
     gateway: Arc<Gateway>,
     server: ServerConfig,
@@ -257,13 +256,13 @@ impl App {
             watch: watch(&database, &desktops, &metrics, &clock),
         });
         check_open_files(server.max_connections);
-        let (acceptor, certificate) = acceptor(&server)?.unzip();
+        let tls = tls::prepare(&server, (&clock, &metrics))?;
         let (listener, redirect) = listeners(&server)?;
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
         let trusted = TrustedProxies::new(server.trusted.clone());
         let requests = Requests::new(server.max_requests, metrics.in_flight().clone());
         let door = Door {
-            acceptor,
+            acceptor: tls.acceptor.clone(),
             proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
             limits: Limits::new(
                 server.max_connections,
@@ -303,7 +302,7 @@ impl App {
             listener,
             redirect,
             door,
-            certificate,
+            tls,
             workers,
             gateway: Arc::new(gateway),
             server,
@@ -330,7 +329,7 @@ impl App {
             listener,
             redirect,
             door,
-            certificate,
+            tls,
             workers,
             gateway,
             server,
@@ -338,6 +337,12 @@ impl App {
             clock,
         } = self;
         let tasks = gateway.tasks.clone();
+        let Tls {
+            certificate,
+            acme,
+            challenges,
+            ..
+        } = tls;
         spawn_upkeep(&gateway, certificate.clone(), audit_retention);
         gateway.audit.spawn_writer(&tasks);
         gateway.desktops.spawn_reconciler();
@@ -353,12 +358,15 @@ impl App {
         );
         server::spawn(listener, &door, &gateway, (&tasks, workers.handles()));
         if let Some(listener) = redirect {
-            let handler = Arc::new(Redirect::new(&server.public_url));
+            let handler = Arc::new(Redirect::new(&server.public_url, challenges));
             let door = Door {
                 acceptor: None,
                 ..door
             };
             server::spawn(listener, &door, &handler, (&tasks, workers.handles()));
+        }
+        if let Some(acme) = acme {
+            tasks.until_soft("certificate orders", acme.run());
         }
         metrics::spawn(server.metrics, &gateway, (certificate, clock));
         stop.await;
@@ -412,24 +420,6 @@ fn listeners(server: &ServerConfig) -> Result<(Listener, Option<Listener>), AppE
         None => None,
     };
     Ok((listener, redirect))
-}
-
-fn acceptor(
-    server: &ServerConfig,
-) -> Result<Option<(Acceptor, Arc<Certificate>)>, CertificateError> {
-    let Some(files) = server.tls.clone() else {
-        return Ok(None);
-    };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let hosts = std::iter::once(&server.public_url)
-        .chain(&server.desktop_origin)
-        .filter_map(Url::host_str);
-    let hosts: Vec<&str> = hosts.collect();
-    let certificate = Arc::new(Certificate::load(files, &hosts, provider.clone())?);
-    Ok(Some((
-        Acceptor::new(certificate.clone(), provider),
-        certificate,
-    )))
 }
 
 /// Who looks at everything.

@@ -14,6 +14,8 @@ pub mod demo;
 
 pub mod app;
 
+pub mod acme;
+
 pub mod server;
 
 pub mod gateway;

@@ -1,6 +1,7 @@
 //! The settings, read once: [`raw`] collects what file and environment say, [`resolve`] turns it into
 //! final types and reports all mistakes together. Each consumer gets its own section by value.
 
+mod acme;
 mod hours;
 pub mod mistake;
 pub mod parse;
@@ -27,6 +28,7 @@ use crate::model::failpoint::Failpoint;
 use crate::model::rate::Rate;
 use crate::model::subnet::SubnetPool;
 use crate::model::template::Template;
+pub use acme::{AcmeChallenge, AcmeConfig, ExternalAccount};
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
 
@@ -82,6 +84,8 @@ pub struct ServerConfig {
     pub login_rate: Rate,
     /// Whether this process speaks TLS itself.
     pub tls: Option<TlsConfig>,
+    /// Where its certificate is ordered, if it is ordered.
+    pub acme: Option<AcmeConfig>,
     /// Where `/metrics` is, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// How long a stop waits for requests and tunnels.

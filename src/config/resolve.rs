@@ -1,6 +1,7 @@
 //! From text to final types. Every mistake is noted and the reading goes on, so that all of them are
 //! reported at once; a value that could not be read is replaced by a placeholder that nobody ever sees.
 
+mod acme;
 mod desktops;
 mod identity;
 mod server;

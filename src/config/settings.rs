@@ -97,6 +97,32 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("TLS_KEY", Some("certs/tls.key"), "PEM key of `TLS_CERT`"),
     plain(
+        "ACME_DIRECTORY",
+        None,
+        "https:// directory of an ACME authority that certificates are ordered from; setting it agrees to its terms",
+    ),
+    plain(
+        "ACME_CHALLENGE",
+        Some("tls-alpn-01"),
+        "How names are proven: tls-alpn-01 (the authority asks at port 443) or http-01 (at port 80, HTTP_LISTEN)",
+    ),
+    plain(
+        "ACME_EMAIL",
+        None,
+        "Where the authority may write to when something is wrong",
+    ),
+    plain(
+        "ACME_CA_FILE",
+        None,
+        "PEM file with further trusted roots for a private authority",
+    ),
+    plain(
+        "ACME_EAB_KID",
+        None,
+        "Key id of the account at the authority that ours is bound to (external account binding)",
+    ),
+    secret("ACME_EAB_KEY", "The key that belongs to it, base64url"),
+    plain(
         "TRUSTED_PROXIES",
         None,
         "CIDRs whose `X-Forwarded-For` and PROXY headers are believed, comma-separated",

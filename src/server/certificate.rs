@@ -1,22 +1,22 @@
 //! The gateway's certificate: read from PEM files, made when there are none, and read again when the
 //! files change, without touching a connection.
 
-use std::fs;
+mod files;
+mod leaf;
+
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use x509_parser::extensions::GeneralName;
 
 use crate::config::TlsConfig;
+pub use leaf::Facts;
 
 /// How often the files are looked at.
 pub const WATCH_PERIOD: std::time::Duration = std::time::Duration::from_secs(10);
@@ -30,11 +30,23 @@ pub enum CertificateError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// The file has no certificate.
     #[error("{} holds no certificate", .0.display())]
-    Empty(PathBuf),
+    EmptyFile(PathBuf),
+    /// There is no certificate in the chain.
+    #[error("the chain holds no certificate")]
+    Empty,
+    /// The chain is not PEM.
+    #[error("the chain cannot be read")]
+    Chain(#[source] pem::Error),
+    /// The key is not PEM.
+    #[error("the key cannot be read")]
+    Key(#[source] pem::Error),
+    /// It is for others, or not good now.
+    #[error("the certificate does not name all hosts, or is not good at this time")]
+    Unfit,
     /// Key and certificate do not fit, or the key is of an unknown kind.
     #[error("certificate and key cannot be used together")]
     Unusable(#[source] rustls::Error),
@@ -56,7 +68,10 @@ pub enum CertificateError {
 pub struct Certificate {
     files: TlsConfig,
     provider: Arc<CryptoProvider>,
-    current: RwLock<(Arc<CertifiedKey>, [Option<SystemTime>; 2])>,
+    current: RwLock<Arc<CertifiedKey>>,
+    /// When the files were written that it is from. Held while they are read or written, so that nobody sees them
+    /// between the one and the other.
+    times: Mutex<[Option<SystemTime>; 2]>,
 }
 
 impl Certificate {
@@ -70,73 +85,101 @@ impl Certificate {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, CertificateError> {
         if !files.cert.exists() && !files.key.exists() {
-            make(&files, hosts)?;
+            files::make(&files, hosts)?;
             tracing::warn!(cert = %files.cert.display(), "made a self-signed certificate; browsers will warn of it");
         }
-        let times = modified(&files);
+        let times = files::modified(&files);
         let key = read(&files, &provider)?;
         Ok(Self {
             files,
             provider,
-            current: RwLock::new((key, times)),
+            current: RwLock::new(key),
+            times: Mutex::new(times),
         })
+    }
+
+    /// What it says of itself; `None` if that cannot be read.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        leaf::facts(&self.key())
     }
 
     /// Until when it is good, seconds since 1970; `None` if it does not say so in a way that can be read.
     #[must_use]
     pub fn expires_at(&self) -> Option<i64> {
-        let (key, _) = &*self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, leaf) = x509_parser::parse_x509_certificate(key.cert.first()?).ok()?;
-        Some(leaf.validity().not_after.timestamp())
+        self.facts().map(|facts| facts.ends)
     }
 
     /// Whether it is for `host` (RFC 6125 section 6.4): by name, by a wildcard for its first part, or by address.
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
-        let (key, _) = &*self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(leaf) = key.cert.first() else {
-            return false;
-        };
-        let Ok((_, leaf)) = x509_parser::parse_x509_certificate(leaf) else {
-            return false;
-        };
-        let Ok(Some(names)) = leaf.subject_alternative_name() else {
-            return false;
-        };
-        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        let parent = host.split_once('.').map(|(_, parent)| parent);
-        names.value.general_names.iter().any(|name| match name {
-            GeneralName::DNSName(name) => {
-                let wild = name.strip_prefix("*.");
-                name.eq_ignore_ascii_case(host)
-                    || wild.is_some_and(|wild| {
-                        parent.is_some_and(|parent| wild.eq_ignore_ascii_case(parent))
-                    })
-            }
-            GeneralName::IPAddress(bytes) => match address {
-                Some(IpAddr::V4(address)) => address.octets() == **bytes,
-                Some(IpAddr::V6(address)) => address.octets() == **bytes,
-                None => false,
-            },
-            _ => false,
-        })
+        leaf::names(&self.key(), host)
+    }
+
+    fn key(&self) -> Arc<CertifiedKey> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, key: Arc<CertifiedKey>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn times(&self) -> MutexGuard<'_, [Option<SystemTime>; 2]> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lays the key of the next pair beside that of this one.
+    ///
+    /// # Errors
+    /// It cannot be written there.
+    pub fn lay_key(&self, key: &str) -> Result<(), CertificateError> {
+        files::lay_key(&self.files, key)
+    }
+
+    /// Puts the key that lies there and this chain in the place of the pair in use, and uses them, if they fit each
+    /// other and are good now for all `hosts`.
+    ///
+    /// # Errors
+    /// They are not, or cannot be written.
+    pub fn replace(
+        &self,
+        (chain, key): (&str, &str),
+        hosts: &[String],
+        now: i64,
+    ) -> Result<(), CertificateError> {
+        let certified = parse(chain.as_bytes(), key.as_bytes(), &self.provider)?;
+        let good =
+            leaf::facts(&certified).is_some_and(|facts| (facts.begins..facts.ends).contains(&now));
+        if !good || !hosts.iter().all(|host| leaf::names(&certified, host)) {
+            return Err(CertificateError::Unfit);
+        }
+        let mut times = self.times();
+        files::replace(&self.files, chain)?;
+        *times = files::modified(&self.files);
+        self.set(certified);
+        Ok(())
+    }
+
+    /// Finishes a replacement that was interrupted by the end of a process. For whoever is alone with the files.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn finish_replacement(files: &TlsConfig) -> Result<(), CertificateError> {
+        files::finish(files)
     }
 
     /// Reads the files again if they have changed. Files that cannot be used leave the old pair.
     pub fn refresh(&self) {
-        let times = modified(&self.files);
-        if self
-            .current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            == times
-        {
+        let mut known = self.times();
+        let times = files::modified(&self.files);
+        if *known == times {
             return;
         }
         match read(&self.files, &self.provider) {
             Ok(key) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = (key, times);
+                *known = times;
+                self.set(key);
                 tracing::info!(cert = %self.files.cert.display(), "certificate replaced");
             }
             Err(error) => {
@@ -148,18 +191,8 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(
-            self.current
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
-                .clone(),
-        )
+        Some(self.key())
     }
-}
-
-fn modified(files: &TlsConfig) -> [Option<SystemTime>; 2] {
-    [&files.cert, &files.key].map(|path| fs::metadata(path).and_then(|data| data.modified()).ok())
 }
 
 fn read(
@@ -170,58 +203,32 @@ fn read(
         let path = path.to_owned();
         move |source| CertificateError::Read { path, source }
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(unreadable(&files.cert))?;
+    let bytes = |path: &Path| {
+        std::fs::read(path)
+            .map_err(pem::Error::Io)
+            .map_err(unreadable(path))
+    };
+    let (chain, key) = (bytes(&files.cert)?, bytes(&files.key)?);
+    parse(&chain, &key, provider).map_err(|error| match error {
+        CertificateError::Empty => CertificateError::EmptyFile(files.cert.clone()),
+        CertificateError::Chain(source) => unreadable(&files.cert)(source),
+        CertificateError::Key(source) => unreadable(&files.key)(source),
+        error => error,
+    })
+}
+
+fn parse(
+    chain: &[u8],
+    key: &[u8],
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(CertificateError::Chain)?;
     if chain.is_empty() {
-        return Err(CertificateError::Empty(files.cert.clone()));
+        return Err(CertificateError::Empty);
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::Key)?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(CertificateError::Unusable)?;
     Ok(Arc::new(key))
-}
-
-/// Writes a self-signed P-256 pair for `hosts` and for this machine.
-fn make(files: &TlsConfig, hosts: &[&str]) -> Result<(), CertificateError> {
-    let names: Vec<String> = hosts
-        .iter()
-        .chain(&["localhost"])
-        .map(ToString::to_string)
-        .collect();
-    let mut params = CertificateParams::new(names).map_err(CertificateError::Make)?;
-    for address in [
-        IpAddr::from([127, 0, 0, 1]),
-        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-    ] {
-        params.subject_alt_names.push(SanType::IpAddress(address));
-    }
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, "Deskgate self-signed");
-    params.distinguished_name = name;
-    params.not_before = rcgen::date_time_ymd(2024, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2050, 1, 1);
-    let key = KeyPair::generate().map_err(CertificateError::Make)?;
-    let certificate = params.self_signed(&key).map_err(CertificateError::Make)?;
-    write(&files.key, &key.serialize_pem(), 0o600)?;
-    write(&files.cert, &certificate.pem(), 0o644)
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let failed = |source| CertificateError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(directory) = path
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-    {
-        fs::create_dir_all(directory).map_err(failed)?;
-    }
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(failed)
 }

@@ -2,6 +2,7 @@
 //! a request means is the business of the [`Handler`].
 
 pub mod certificate;
+pub mod challenges;
 mod connection;
 mod large_heads;
 pub mod limits;
@@ -184,7 +185,10 @@ impl<H: Handler> Visit<H> {
         let (stream, protocol) = match &self.door.acceptor {
             None => (Transport::plain(socket), Protocol::Http1),
             Some(acceptor) => {
-                let (stream, protocol) = acceptor.handshake(socket, self.scratch.clone()).await?;
+                let made = acceptor.handshake(socket, self.scratch.clone()).await?;
+                let Some((stream, protocol)) = made else {
+                    return Ok(());
+                };
                 (Transport::tls(stream), protocol)
             }
         };

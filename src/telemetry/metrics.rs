@@ -78,6 +78,7 @@ pub struct Metrics {
     tunnel_bytes: Family<DirectionLabel, Counter>,
     audit_lost: Family<CauseLabel, Counter>,
     history: History,
+    certificate_orders: Family<OutcomeLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -113,6 +114,7 @@ impl Default for Metrics {
             tunnel_bytes: Family::default(),
             audit_lost: Family::default(),
             history: History::default(),
+            certificate_orders: Family::default(),
         };
         metrics.begin_at_zero();
         let mut process = Registry::default();
@@ -246,6 +248,12 @@ impl Metrics {
         self.audit_lost
             .get_or_create(&CauseLabel { cause })
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+    }
+
+    /// A certificate was ordered: `success`, `failure` or `rate_limited`.
+    pub fn certificate_ordered(&self, outcome: &'static str) {
+        let orders = &self.certificate_orders;
+        orders.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// A desktop was paused.

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::authority::Authority;
 use crate::support::gateway::TestGateway;
 
 const SECRET: &str = "an-entirely-secret-key-for-tests";
@@ -183,6 +184,55 @@ async fn each_wrong_setting_has_its_line() {
     let unreadable = [("TLS_CERT", garbage), ("TLS_KEY", garbage)];
     let checked = site.check(&unreadable).await;
     checked.assert("certificate", "fail", "garbage.pem");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_authority_is_looked_at() {
+    let gateway = TestGateway::start().await;
+    let authority = Authority::start().await;
+    let site = Site::new(&gateway.config.oidc.issuer);
+    let (directory, root) = (
+        authority.directory(),
+        authority.root().display().to_string(),
+    );
+    let good = [("ACME_DIRECTORY", &*directory), ("ACME_CA_FILE", &*root)];
+    let checked = site.check(&good).await;
+    checked.assert("acme", "ok", "https://terms.test/");
+    checked.assert("certificate", "ok", "until the authority has issued one");
+    authority.trouble(|troubles| troubles.external = Some(("customer", b"key")));
+    site.check(&good)
+        .await
+        .assert("acme", "fail", "ACME_EAB_KID");
+    let bound = [("ACME_EAB_KID", "customer"), ("ACME_EAB_KEY", "a2V5")];
+    let checked = site.check(&[good, bound].concat()).await;
+    checked.assert("acme", "ok", "answers");
+    assert!(!checked.all.contains("a2V5"), "{}", checked.all);
+    let elsewhere = directory.replace("/directory", "/nonce");
+    for (key, value, words) in [
+        ("ACME_CA_FILE", "", "ACME_CA_FILE"),
+        ("ACME_DIRECTORY", &*elsewhere, "no directory"),
+        (
+            "ACME_DIRECTORY",
+            "https://127.0.0.1:9/",
+            "cannot be reached",
+        ),
+    ] {
+        let changes = [&good[..], &[(key, value)]].concat();
+        site.check(&changes).await.assert("acme", "fail", words);
+    }
+    for (key, value) in [
+        ("ACME_DIRECTORY", "http://127.0.0.1/directory"),
+        ("PUBLIC_URL", "https://10.0.0.7"),
+        ("TLS", "off"),
+        ("ACME_CHALLENGE", "http-01"),
+        ("ACME_EAB_KID", "alone"),
+    ] {
+        let changes = [&good[..], &[(key, value)]].concat();
+        site.check(&changes)
+            .await
+            .assert("configuration", "fail", "ACME_");
+    }
     gateway.stop().await;
 }
 

@@ -8,6 +8,7 @@
 mod support;
 
 mod account;
+mod acme;
 mod activation;
 mod admin;
 mod admin_pages;

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::report::Report;
 use crate::clock::{Clock, SystemClock};
@@ -14,8 +13,8 @@ use crate::model::subnet::Subnet;
 use crate::server::certificate::Certificate;
 use crate::telemetry::ErrorChain;
 
-/// How long before its end a certificate should have been replaced.
-const RENEWAL: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long before its end a certificate should have been replaced, seconds.
+const RENEWAL: i64 = 14 * 24 * 3600;
 /// How many ports that are taken are named.
 const NAMED_PORTS: usize = 5;
 
@@ -55,7 +54,13 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
         return report.ok("certificate", found);
     };
     let TlsConfig { cert, key } = files;
+    let ordered = server.acme.is_some();
     if !cert.exists() && !key.exists() {
+        if ordered {
+            let found =
+                "there is none yet; a self-signed one is used until the authority has issued one";
+            return report.ok("certificate", found);
+        }
         return report.warn(
             "certificate",
             format!(
@@ -77,10 +82,26 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
             );
         }
     };
-    let renew = "renew it; the gateway picks up replaced files by itself";
+    let facts = loaded.facts();
+    if ordered && facts.as_ref().is_some_and(|facts| facts.self_signed) {
+        let found = format!(
+            "{} is self-signed, until the authority has issued one",
+            cert.display()
+        );
+        return report.ok("certificate", found);
+    }
+    let renew = if ordered {
+        "see in the log of the gateway why no other one could be ordered"
+    } else {
+        "renew it; the gateway picks up replaced files by itself"
+    };
     let now = SystemClock.timestamp().millis() / 1000;
-    let soon = i64::try_from(RENEWAL.as_secs()).unwrap_or(i64::MAX);
-    match loaded.expires_at().map(|end| end - now) {
+    // One that is ordered may be for a day only, and is renewed when a third of that is left.
+    let soon = facts
+        .as_ref()
+        .filter(|_| ordered)
+        .map_or(RENEWAL, |facts| (facts.ends - facts.begins) / 4);
+    match facts.map(|facts| facts.ends - now) {
         Some(left) if left < 0 => {
             return report.fail(
                 "certificate",
@@ -89,10 +110,13 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
             );
         }
         Some(left) if left < soon => {
-            let days = left / (24 * 3600);
+            let (days, hours) = (left / (24 * 3600), left / 3600 % 24);
             return report.warn(
                 "certificate",
-                format!("{} expires in {days} days", cert.display()),
+                format!(
+                    "{} expires in {days} days and {hours} hours",
+                    cert.display()
+                ),
                 renew,
             );
         }

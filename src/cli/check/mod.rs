@@ -1,6 +1,7 @@
 //! `deskgate check`: looks at everything that a gateway needs and says what is wrong, and what to do about it. It changes
 //! nothing, but for containers and networks of its own that it removes again.
 
+mod authority;
 mod host;
 mod reach;
 mod report;
@@ -33,6 +34,7 @@ async fn everything(config: &Config, report: &mut Report) {
     let instance = services::database(config, report).await;
     host::doors(&config.server, report);
     host::certificate(&config.server, report);
+    authority::look(&config.server, report).await;
     services::provider(config, report).await;
     let engine = DockerEngine::new(config.engine.clone());
     if !services::engine(config, &engine, report).await {

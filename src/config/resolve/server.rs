@@ -39,6 +39,8 @@ impl Reader {
                 "off, or on together with TRUSTED_PROXIES: only they are believed",
             );
         }
+        let origins = [public_url.as_ref(), desktop_origin.as_ref()];
+        let acme = self.acme(&origins, tls.is_some());
         ServerConfig {
             metrics,
             http_listen: self.address("HTTP_LISTEN"),
@@ -56,6 +58,7 @@ impl Reader {
                 .address("LISTEN")
                 .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443))),
             tls,
+            acme,
             drain: self.duration("DRAIN").unwrap_or_default(),
         }
     }

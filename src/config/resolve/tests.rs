@@ -1,6 +1,7 @@
 //! Reading settings as a whole.
 
 use super::*;
+use crate::config::AcmeChallenge;
 
 fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let env = |key: &str| {
@@ -172,4 +173,54 @@ fn a_file_with_unknown_keys_is_refused_and_templates_are_read() {
         "{error}"
     );
     assert!(error.contains("no other template"), "{error}");
+}
+
+#[test]
+fn what_an_authority_cannot_certify_is_a_mistake() {
+    let with = |more: &[(&str, &str)]| {
+        let directory = ("ACME_DIRECTORY", "https://acme.example/directory");
+        let earlier = GOOD
+            .iter()
+            .filter(|(key, _)| !more.iter().any(|(other, _)| key == other));
+        let all: Vec<_> = earlier.chain(&[directory]).chain(more).copied().collect();
+        resolve(&all)
+    };
+    let acme = with(&[("DESKTOP_ORIGIN", "https://desktops.example")])
+        .expect("resolves")
+        .server
+        .acme;
+    let acme = acme.expect("it is on");
+    assert_eq!(acme.hosts, ["desk.example", "desktops.example"]);
+    assert_eq!(acme.challenge, AcmeChallenge::TlsAlpn01);
+    for (more, key) in [
+        (&[("PUBLIC_URL", "https://192.0.2.1")][..], "ACME_DIRECTORY"),
+        (&[("PUBLIC_URL", "https://[2001:db8::1]")], "ACME_DIRECTORY"),
+        (
+            &[("PUBLIC_URL", "https://localhost:8443")],
+            "ACME_DIRECTORY",
+        ),
+        (
+            &[("DESKTOP_ORIGIN", "https://x.localhost")],
+            "ACME_DIRECTORY",
+        ),
+        (&[("TLS", "off")], "ACME_DIRECTORY"),
+        (&[("ACME_CHALLENGE", "dns-01")], "ACME_CHALLENGE"),
+        (&[("ACME_CHALLENGE", "http-01")], "ACME_CHALLENGE"),
+        (&[("ACME_EMAIL", "nobody")], "ACME_EMAIL"),
+        (&[("ACME_CA_FILE", "/nowhere.pem")], "ACME_CA_FILE"),
+        (&[("ACME_EAB_KID", "k")], "ACME_EAB_KID"),
+        (&[("ACME_EAB_KEY", "aaaa")], "ACME_EAB_KEY"),
+        (
+            &[("ACME_EAB_KID", "k"), ("ACME_EAB_KEY", "hunter2 +")],
+            "ACME_EAB_KEY",
+        ),
+    ] {
+        let error = with(more).expect_err(key);
+        let keys: Vec<&str> = error.0.iter().map(|mistake| mistake.key.as_str()).collect();
+        assert_eq!(keys, [key], "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let http = [("ACME_CHALLENGE", "http-01"), ("HTTP_LISTEN", "0.0.0.0:80")];
+    assert!(with(&http).is_ok());
+    assert!(resolve(GOOD).expect("resolves").server.acme.is_none());
 }

@@ -24,6 +24,10 @@ impl Metrics {
                 drop(family.get_or_create(&OutcomeLabel { outcome }));
             }
         }
+        for outcome in ["success", "failure", "rate_limited"] {
+            let labels = OutcomeLabel { outcome };
+            drop(self.certificate_orders.get_or_create(&labels));
+        }
         for reason in Reason::ALL.map(Reason::as_str) {
             drop(self.ends.get_or_create(&ReasonLabel { reason }));
             drop(self.start_failures.get_or_create(&ReasonLabel { reason }));
@@ -106,6 +110,11 @@ impl Metrics {
             "Carried over WebSockets",
             Unit::Bytes,
             self.tunnel_bytes.clone(),
+        );
+        registry.register(
+            "certificate_orders",
+            "Certificates ordered from an ACME authority",
+            self.certificate_orders.clone(),
         );
         registry.register(
             "audit_lost",

@@ -5,6 +5,9 @@
     reason = "not every helper is used by every build of the tests"
 )]
 
+pub mod authority;
+pub mod authority_look;
+pub mod authority_rules;
 pub mod browser;
 pub mod contract;
 pub mod docker;
