@@ -46,8 +46,8 @@ use crate::server::workers::Workers;
 use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
-use crate::telemetry::ErrorChain;
 use crate::telemetry::metrics::{Metrics, history};
+use crate::telemetry::{ErrorChain, LogFilter, filter};
 use tls::Tls;
 
 /// Open files that are no connections of browsers or desktops: listeners, database, engine, logs.
@@ -97,6 +97,8 @@ pub struct Core {
     pub audit: Audit,
     /// What is stored about everybody.
     pub people: People,
+    /// What is logged, if it is to be changed.
+    pub log: LogFilter,
 }
 
 impl Core {
@@ -175,6 +177,7 @@ impl Core {
             metrics,
             audit,
             people,
+            log: LogFilter::detached(),
         }
     }
 }
@@ -190,6 +193,7 @@ pub struct App {
     server: ServerConfig,
     audit_retention: Option<Duration>,
     clock: Arc<dyn Clock>,
+    log: LogFilter,
 }
 
 impl Handler for Gateway {
@@ -204,8 +208,13 @@ impl App {
     /// # Errors
     /// The database cannot be used, a certificate or trusted root is unusable, or the address cannot be listened
     /// on. Engine and provider are not asked: a gateway starts while they are down.
-    pub async fn build(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
-        let core = Core::build(&config, clock.clone()).await?;
+    pub async fn build(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        log: LogFilter,
+    ) -> Result<Self, AppError> {
+        let mut core = Core::build(&config, clock.clone()).await?;
+        core.log = log;
         Self::on(core, config, clock)
     }
 
@@ -220,6 +229,7 @@ impl App {
             metrics,
             audit,
             people,
+            log,
         } = core;
         let server = config.server;
         let origin = OriginGuard::new(
@@ -251,6 +261,7 @@ impl App {
             audit: audit.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
+            log: log.clone(),
             classes: Classes::new(config.teacher_groups),
             origin: origin.portal().as_str().into(),
             watch: watch(&database, &desktops, &metrics, &clock),
@@ -261,15 +272,7 @@ impl App {
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
         let trusted = TrustedProxies::new(server.trusted.clone());
         let requests = Requests::new(server.max_requests, metrics.in_flight().clone());
-        let door = Door {
-            acceptor: tls.acceptor.clone(),
-            proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
-            limits: Limits::new(
-                server.max_connections,
-                server.max_connections_per_client,
-                requests,
-            ),
-        };
+        let door = door(&server, tls.acceptor.clone(), (&trusted, requests));
         let files = Files::new(origin.portal().as_str());
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
@@ -308,6 +311,7 @@ impl App {
             server,
             audit_retention: config.audit_retention,
             clock,
+            log,
         })
     }
 
@@ -335,6 +339,7 @@ impl App {
             server,
             audit_retention,
             clock,
+            log,
         } = self;
         let tasks = gateway.tasks.clone();
         let Tls {
@@ -343,6 +348,7 @@ impl App {
             challenges,
             ..
         } = tls;
+        spawn_log_watch(&tasks, log);
         spawn_upkeep(&gateway, certificate.clone(), audit_retention);
         gateway.audit.spawn_writer(&tasks);
         gateway.desktops.spawn_reconciler();
@@ -408,6 +414,23 @@ fn check_open_files(max_connections: u32) {
     }
 }
 
+/// Who may come in, and how.
+fn door(
+    server: &ServerConfig,
+    acceptor: Option<Acceptor>,
+    (trusted, requests): (&TrustedProxies, Requests),
+) -> Door {
+    Door {
+        acceptor,
+        proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
+        limits: Limits::new(
+            server.max_connections,
+            server.max_connections_per_client,
+            requests,
+        ),
+    }
+}
+
 /// The door's socket and that of the redirect: from systemd, in this order, or opened here.
 fn listeners(server: &ServerConfig) -> Result<(Listener, Option<Listener>), AppError> {
     let bind = |address| Listener::bind(address).map_err(|error| AppError::Listen(address, error));
@@ -437,6 +460,19 @@ fn watch(
         certificate: CertificateEnd::default(),
         started_at: clock.timestamp(),
     }
+}
+
+/// Logs as configured when the time of another filter is over.
+fn spawn_log_watch(tasks: &Tasks, log: LogFilter) {
+    tasks.every("log filter", filter::LOOK_PERIOD, move || {
+        if log.restore_in_time() {
+            tracing::info!(
+                filter = log.configured(),
+                "the log is filtered as configured again"
+            );
+        }
+        std::future::ready(())
+    });
 }
 
 /// The work that comes round by itself.

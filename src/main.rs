@@ -9,13 +9,13 @@ use deskgate::telemetry;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let raw = cli.raw();
-    telemetry::init(&cli.log(&raw));
+    let log = telemetry::init(&cli.log(&raw));
     // Connections have threads of their own; what is left needs no more than this one.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(cli.run(raw)),
+        Ok(runtime) => runtime.block_on(cli.run(raw, log)),
         Err(error) => {
             eprintln!("deskgate: the runtime does not start: {error}");
             ExitCode::FAILURE

@@ -39,6 +39,7 @@ use crate::respond::error::HttpError;
 use crate::respond::problem;
 use crate::store::Database;
 use crate::tasks::Tasks;
+use crate::telemetry::LogFilter;
 use routes::Routes;
 
 /// What the handlers share.
@@ -60,6 +61,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Background work.
     pub tasks: Tasks,
+    /// What is logged.
+    pub log: LogFilter,
     /// Which groups are classes.
     pub classes: Classes,
     /// Our origin, for the addresses in answers.

@@ -10,12 +10,17 @@ use crate::clock::SystemClock;
 use crate::config::raw::Raw;
 use crate::demo::accounts::ACCOUNTS;
 use crate::demo::{self, Demo};
+use crate::telemetry::LogFilter;
 
-pub(super) async fn run(raw: Raw, listen: SocketAddr, data: PathBuf) -> anyhow::Result<()> {
+pub(super) async fn run(
+    raw: Raw,
+    (listen, data): (SocketAddr, PathBuf),
+    log: LogFilter,
+) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock);
     let Demo { config, provider } = demo::prepare(listen, &data, raw, clock.clone()).await?;
     let url = config.server.public_url.to_string();
-    let app = App::build(config, clock).await?;
+    let app = App::build(config, clock, log).await?;
     provider.serve(app.tasks());
     println!("\nDeskgate demo: {url}\n");
     println!("  account   password");

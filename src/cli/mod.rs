@@ -21,6 +21,7 @@ use clap_complete::Shell;
 use crate::config::raw::Raw;
 use crate::config::{ConfigError, LogConfig};
 use crate::demo::DemoError;
+use crate::telemetry::LogFilter;
 
 /// Exit code for a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -112,11 +113,11 @@ impl Cli {
         LogConfig::resolve(raw)
     }
 
-    /// Runs the command and says how it ended.
-    pub async fn run(self, raw: Raw) -> ExitCode {
+    /// Runs the command and says how it ended. `log` is what has begun to log.
+    pub async fn run(self, raw: Raw, log: LogFilter) -> ExitCode {
         let done = match self.command {
-            Command::Serve => serve::run(raw).await,
-            Command::Demo { listen, data } => demo::run(raw, listen, data).await,
+            Command::Serve => serve::run(raw, log).await,
+            Command::Demo { listen, data } => demo::run(raw, (listen, data), log).await,
             Command::Check { json } => check::run(raw, json).await,
             Command::Migrate => migrate::run(raw).await,
             Command::Cleanup { dry_run } => cleanup::run(raw, dry_run).await,

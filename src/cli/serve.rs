@@ -10,13 +10,14 @@ use crate::config::Config;
 use crate::config::raw::Raw;
 use crate::model::failpoint::Failpoint;
 use crate::server::signal;
+use crate::telemetry::LogFilter;
 
-pub(super) async fn run(raw: Raw) -> anyhow::Result<()> {
+pub(super) async fn run(raw: Raw, log: LogFilter) -> anyhow::Result<()> {
     let mut config = Config::resolve(raw)?;
     if cfg!(debug_assertions) {
         config.desktops.failpoint = armed()?;
     }
-    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let app = App::build(config, Arc::new(SystemClock), log).await?;
     run_until_signal(app).await;
     Ok(())
 }

@@ -74,6 +74,8 @@ words! {
         ImagePulled = "admin_image_pulled",
         /// An admin took a copy of this log.
         AuditExported = "admin_audit_exported",
+        /// An admin changed what is logged.
+        LogChanged = "admin_log_changed",
         /// All that is known of a person was handed out.
         UserExported = "user_exported",
         /// All that is known of a person was deleted.

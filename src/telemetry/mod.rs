@@ -1,38 +1,59 @@
 //! How the program speaks to its operator: log set-up, and errors shown with all their causes.
 
+pub mod filter;
 pub mod metrics;
 
 use std::error::Error;
 use std::fmt;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::LogConfig;
+pub use filter::LogFilter;
 
-/// Libraries that would write secrets when asked for detail: bollard logs the bodies of its requests,
-/// with the passwords of desktops in them. They are kept quiet whatever the filter says.
-const QUIET: [&str; 3] = ["bollard=info", "hyper=info", "h2=info"];
+/// Whoever writes lines, behind a filter that can be changed.
+type Lines<W> = tracing_subscriber::fmt::Layer<
+    Layered<reload::Layer<EnvFilter, Registry>, Registry>,
+    DefaultFields,
+    Format,
+    W,
+>;
 
-/// Starts logging to standard error. Called once, by `main`.
-pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // The audit log is part of the stream unless the filter itself speaks of it.
-    let audit = (!config.filter.contains("audit")).then_some("audit=info");
-    let filter = QUIET
-        .iter()
-        .chain(&audit)
-        .fold(filter, |filter, directive| match directive.parse() {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_) => filter,
-        });
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+/// Starts logging to standard error. Called once, by `main`. What it returns changes the filter.
+#[must_use]
+pub fn init(config: &LogConfig) -> LogFilter {
+    begin(
+        config,
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr),
+    )
+}
+
+/// The same to another place, without colours.
+#[must_use]
+pub fn init_to<W>(config: &LogConfig, writer: W) -> LogFilter
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+    begin(config, lines.with_writer(writer))
+}
+
+fn begin<W>(config: &LogConfig, lines: Lines<W>) -> LogFilter
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter::build(&config.filter, &config.filter));
+    let registry = tracing_subscriber::registry().with(filter);
     if config.json {
-        builder.json().init();
+        registry.with(lines.json()).init();
     } else {
-        builder.with_target(false).init();
+        registry.with(lines.with_target(false)).init();
     }
+    LogFilter::new(&config.filter, move |filter| handle.reload(filter).is_ok())
 }
 
 /// Shows an error followed by each of its sources, on one line.

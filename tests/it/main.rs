@@ -29,6 +29,7 @@ mod idle;
 mod ids;
 mod isolation;
 mod life;
+mod log_filter;
 mod login;
 mod lookup;
 mod many;

@@ -5,6 +5,7 @@ mod audit;
 mod containers;
 mod homes;
 mod images;
+mod log;
 mod overview;
 mod sessions;
 mod users;
@@ -53,6 +54,7 @@ pub(super) fn routes() -> Routes {
         .merge(homes::routes())
         .merge(images::routes())
         .merge(audit::routes())
+        .merge(log::routes())
 }
 
 /// Somebody whom the gateway let in as an admin.

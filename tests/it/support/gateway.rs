@@ -17,6 +17,7 @@ use deskgate::desktop::Desktops;
 use deskgate::model::user::{Identity, Role};
 use deskgate::store::Database;
 use deskgate::tasks::Tasks;
+use deskgate::telemetry::LogFilter;
 use deskgate::telemetry::metrics::Metrics;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -65,6 +66,13 @@ impl TestGateway {
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = Arc::new(TempDir::new().expect("a directory"));
         Self::start_in(data, Arc::default(), Arc::default(), settings).await
+    }
+
+    /// With a log whose filter can be changed.
+    pub async fn start_logging(log: LogFilter, settings: &[(&str, &str)]) -> Self {
+        let data = Arc::new(TempDir::new().expect("a directory"));
+        let parts = (Arc::default(), Arc::default());
+        Self::start_on(data, parts, log, settings).await
     }
 
     /// Another gateway on the same database, engine and clock, with the same settings.
@@ -123,6 +131,15 @@ impl TestGateway {
         manual: Arc<ManualClock>,
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::start_on(data, (engine, manual), LogFilter::detached(), settings).await
+    }
+
+    async fn start_on(
+        data: Arc<TempDir>,
+        (engine, manual): (Arc<FakeEngine>, Arc<ManualClock>),
+        log: LogFilter,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let clock: Arc<dyn Clock> = manual.clone();
         let beside = Tasks::new();
         let client = ClientRegistration {
@@ -171,9 +188,10 @@ impl TestGateway {
         }
         provider.serve(&beside);
         let config = Config::resolve(raw).expect("a configuration");
-        let core = Core::with_engine(&config, clock.clone(), engine.clone())
+        let mut core = Core::with_engine(&config, clock.clone(), engine.clone())
             .await
             .expect("a core");
+        core.log = log;
         let desktops = core.desktops.clone();
         let app = App::on(core, config.clone(), clock).expect("an app");
         let addr = app.local_addr().expect("an address");

@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use deskgate::config::LogConfig;
+use deskgate::telemetry::{self, LogFilter};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The lines so far.
@@ -20,6 +22,17 @@ impl Logs {
             .with_writer(logs.clone())
             .init();
         logs
+    }
+
+    /// Begins to listen as the program does, with a filter that can be changed.
+    pub fn capture_with(filter: &str) -> (Self, LogFilter) {
+        let logs = Self::default();
+        let config = LogConfig {
+            filter: filter.to_owned(),
+            json: false,
+        };
+        let filter = telemetry::init_to(&config, logs.clone());
+        (logs, filter)
     }
 
     /// The lines in which `text` stands.
