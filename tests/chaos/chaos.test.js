@@ -13,6 +13,8 @@ import { Engine, Postgres } from './support/world.js';
 
 /** Scenarios at the same time: they wait more than they work. */
 const LANES = 8;
+/** How a database may be away. */
+const OUTAGES = ['stopped', 'hung', 'lost'];
 const ONLY = new RegExp(process.env.DESKGATE_CHAOS_ONLY ?? '');
 
 const table = [];
@@ -33,9 +35,10 @@ async function failpoints() {
 before(async () => {
   const below = (name) => path.join(process.env.DESKGATE_CHAOS_DIR, name);
   engine = await Engine.start(below('engine'));
-  // The second one is for those who stop it.
-  const [postgres, mortal] = await Promise.all([Postgres.start(below('postgres'), 5432), Postgres.start(below('mortal'), 5433)]);
-  worlds = { calm: { engine, postgres }, mortal: { engine, postgres: mortal } };
+  // The others are for those who stop them.
+  const names = ['calm', ...OUTAGES];
+  const servers = await Promise.all(names.map((name, number) => Postgres.start(below(name), 5432 + number)));
+  worlds = Object.fromEntries(names.map((name, number) => [name, { engine, postgres: servers[number] }]));
 });
 
 after(async () => {
@@ -61,7 +64,7 @@ async function stories(t, list, lanes) {
   await Promise.all(Array.from({ length: lanes }, lane));
 }
 
-test('gateways are killed, and what is around them fails', { concurrency: LANES + 3 }, async (t) => {
+test('gateways are killed, and what is around them fails', { concurrency: LANES + OUTAGES.length + 1 }, async (t) => {
   const killed = (await failpoints()).flatMap((point) =>
     waysOn(point).map((how) => ({
       title: `killed at ${point}, ${how}`,
@@ -75,12 +78,12 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     { title: 'containers meddled with', story: () => meddled(worlds.calm) },
     ...killed,
   ];
-  const databases = ['stopped', 'hung'].map((how) => ({
+  const databases = OUTAGES.map((how) => ({
     title: `database ${how} for 20 s`,
-    story: () => withoutDatabase(how, worlds.mortal),
+    story: () => withoutDatabase(how, worlds[how]),
   }));
   const patient = stories(t, [{ title: 'network without a desktop', story: () => lostNetwork(worlds.calm) }], 1);
-  await Promise.all([stories(t, aside, LANES), stories(t, databases, 1)]);
+  await Promise.all([stories(t, aside, LANES), stories(t, databases, OUTAGES.length)]);
   const engines = ['restarted', 'killed', 'stopped', 'hung'].map((how) => ({
     title: `engine ${how}${['stopped', 'hung'].includes(how) ? ' for 20 s' : ''}`,
     story: () => withoutEngine(how, worlds.calm),

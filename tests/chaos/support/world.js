@@ -6,6 +6,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { settled, until } from '../../e2e/support/wait.js';
@@ -14,6 +15,8 @@ const run = promisify(execFile);
 const READY_MS = 30_000;
 const ENDED_MS = 30_000;
 const CALL_MS = 60_000;
+/** How long a server is silent before its machine is gone. */
+const SILENT_MS = 2_000;
 const IMAGE = 'deskgate/test-chaos';
 
 /** The container engine. */
@@ -181,6 +184,29 @@ export class Postgres {
   /** It takes connections and says nothing any more. */
   async freeze() {
     for (const process_ of await this.#processes()) process.kill(process_, 'SIGSTOP');
+  }
+
+  /** Its machine goes: what it was asked is taken and never answered, and nobody says, now or later, that the connections are gone. */
+  async lose() {
+    await this.freeze();
+    await pause(SILENT_MS);
+    await this.#firewall('--insert');
+    const { stdout } = await run('ss', ['-Htn', 'dport', '=', `:${this.port}`]);
+    for (const port of stdout.matchAll(/:(\d+)\s+\S+:\d+\s*$/gm)) await this.#firewall('--insert', port[1]);
+    for (const process_ of await this.#processes()) process.kill(process_, 'SIGKILL');
+  }
+
+  /** Another machine has its address. */
+  async replace() {
+    await this.up();
+    await this.#firewall('--delete');
+  }
+
+  async #firewall(act, peer) {
+    for (const [here, there] of [['--dport', '--sport'], ['--sport', '--dport']]) {
+      const ends = [here, String(this.port), ...(peer ? [there, peer] : [])];
+      await run('iptables', ['--wait', act, 'INPUT', '--protocol', 'tcp', ...ends, '--jump', 'DROP']);
+    }
   }
 
   async thaw() {
