@@ -38,6 +38,8 @@ pub mod authn;
 
 pub mod desktop;
 
+pub mod engine_filter;
+
 pub mod engine;
 
 pub mod audit;

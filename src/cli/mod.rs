@@ -3,6 +3,7 @@
 mod check;
 mod cleanup;
 mod demo;
+mod engine_filter;
 mod health;
 mod migrate;
 mod papers;
@@ -91,6 +92,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "env")]
         format: papers::Format,
     },
+    /// Stand between gateway and engine, and let through only what a gateway of this configuration needs
+    EngineFilter(engine_filter::Sockets),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -127,6 +130,7 @@ impl Cli {
             Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,
             Command::Settings { format } => papers::settings(format),
+            Command::EngineFilter(sockets) => engine_filter::run(raw, sockets).await,
             Command::Completions { shell } => papers::completions(shell),
             Command::Man => papers::man(),
         };

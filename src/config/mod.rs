@@ -275,6 +275,15 @@ impl DesktopConfig {
     }
 }
 
+/// All that the door in front of the engine needs: what containers of this installation are like.
+#[derive(Clone, Debug)]
+pub struct FilterConfig {
+    /// Name of the installation. The gateway's database, which keeps one otherwise, is out of reach here.
+    pub instance: String,
+    /// Templates, ports and networks.
+    pub desktops: DesktopConfig,
+}
+
 /// How to log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {

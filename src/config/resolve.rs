@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::mistake::{ConfigError, Mistake};
 use super::raw::Raw;
 use super::settings::find;
-use super::{Config, DatabaseConfig, LogConfig, ServerConfig, parse};
+use super::{Config, DatabaseConfig, FilterConfig, LogConfig, ServerConfig, parse};
 use crate::model::rate::Rate;
 
 impl Config {
@@ -53,6 +53,17 @@ impl ServerConfig {
         let mut reader = Reader::new(raw);
         let server = reader.server();
         reader.finish(server)
+    }
+}
+
+impl FilterConfig {
+    /// Only what desktops are like: all that `engine-filter` needs. The name of the installation has to be set.
+    pub fn resolve(raw: Raw) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(raw);
+        let expected = "the same name for filter and gateway, 1 to 40 of a-z, 0-9 and -";
+        let instance = reader.required("INSTANCE", expected);
+        let desktops = reader.desktops();
+        reader.finish(Self { instance, desktops })
     }
 }
 

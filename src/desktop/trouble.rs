@@ -50,7 +50,7 @@ fn reason_of(error: &EngineError) -> Reason {
         EngineError::ImageMissing | EngineError::Pull(PullFailure::Unknown, _) => {
             Reason::ImageMissing
         }
-        EngineError::Pull(PullFailure::Denied, _) => Reason::PullDenied,
+        EngineError::Pull(PullFailure::Denied | PullFailure::Filtered, _) => Reason::PullDenied,
         EngineError::Pull(PullFailure::Registry | PullFailure::Stalled, _) => Reason::RegistryAway,
         EngineError::Pull(PullFailure::Other, _) => Reason::PullFailed,
         EngineError::DiskFull(_) => Reason::DiskFull,

@@ -11,10 +11,7 @@ use super::readiness::{self, Answer};
 use super::upstream::Upstream;
 use super::{DesktopError, Desktops, memory};
 use crate::config::Reach;
-use crate::engine::spec::{
-    Belongings, ContainerSpec, LABEL_MADE, LABEL_POOL, LABEL_PORT, LABEL_USER, network,
-    pool_prefix, reach_of,
-};
+use crate::engine::spec::{Belongings, ContainerSpec, Waiting, network, reach_of};
 use crate::engine::{Container, ContainerState, EngineError};
 use crate::model::desktop::{Desktop, State};
 use crate::model::failpoint::Failpoint;
@@ -147,10 +144,7 @@ impl Desktops {
         desktop.host_port = port;
         let password = self.inner.parts.passwords.of(id);
         let nobody = Belongings::default();
-        let mut spec =
-            ContainerSpec::new(template, &desktop, password.expose(), self.place(), &nobody);
-        spec.labels.remove(LABEL_USER);
-        spec
+        ContainerSpec::new(template, &desktop, password.expose(), self.place(), &nobody)
     }
 
     /// Takes note of the members there are and removes those that nobody wants any more, or whose room people need.
@@ -381,15 +375,11 @@ impl Desktops {
             // Each time, because a network goes with the container that had it.
             parts.engine.prepare(&network, &parts.instance).await?;
             self.reached(Failpoint::PoolNetwork).await;
-            let mut spec = self.member_spec(template, id, port);
-            spec.name = format!("{}{place}", pool_prefix(&parts.instance, &template.id));
-            let made_at = parts.clock.timestamp().millis().to_string();
-            spec.labels.extend([
-                (LABEL_POOL.to_owned(), fingerprint.clone()),
-                (LABEL_MADE.to_owned(), made_at),
-            ]);
-            let port = port.map(|port| (LABEL_PORT.to_owned(), port.to_string()));
-            spec.labels.extend(port);
+            let spec = self.member_spec(template, id, port).waiting(&Waiting {
+                place,
+                fingerprint: fingerprint.clone(),
+                made_at: parts.clock.timestamp(),
+            });
             let container = match parts.engine.create(&spec).await {
                 Err(EngineError::NameTaken) => {
                     parts.engine.remove_network(&network.name).await?;

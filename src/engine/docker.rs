@@ -1,10 +1,10 @@
 //! The Docker engine, through bollard. Connects when first used, so that a gateway starts while the
 //! engine is down, and turns Docker's status codes into [`EngineError`].
 
-mod create;
-mod networks;
+pub(crate) mod create;
+pub(crate) mod networks;
 mod stats;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -139,6 +139,15 @@ fn says(error: &EngineError, words: &str) -> bool {
         EngineError::Refused(Error::DockerResponseServerError { message, .. })
             if message.contains(words)
     )
+}
+
+/// What the engine is asked for a command in a container.
+pub(crate) fn command_body(command: &[String]) -> ExecConfig {
+    ExecConfig {
+        cmd: Some(command.to_vec()),
+        attach_stdout: Some(true),
+        ..ExecConfig::default()
+    }
 }
 
 fn instance_filter(instance: &str) -> HashMap<String, Vec<String>> {
@@ -313,12 +322,8 @@ impl Engine for DockerEngine {
         limit: Duration,
     ) -> Result<Option<i64>, EngineError> {
         let client = self.client().await?;
-        let config = ExecConfig {
-            cmd: Some(command.to_vec()),
-            attach_stdout: Some(true),
-            ..ExecConfig::default()
-        };
-        let made = within(CALL_TIMEOUT, client.create_exec(container, config)).await?;
+        let body = command_body(command);
+        let made = within(CALL_TIMEOUT, client.create_exec(container, body)).await?;
         let run = async {
             let started = client
                 .start_exec(&made.id, None::<StartExecOptions>)

@@ -3,6 +3,7 @@
 
 pub mod docker;
 pub mod measured;
+pub mod probe;
 pub mod spec;
 
 use std::collections::HashMap;
@@ -73,6 +74,8 @@ pub enum PullFailure {
     Registry,
     /// Nothing came any more.
     Stalled,
+    /// The filter in front of the engine lets only images of templates through.
+    Filtered,
     /// Anything else.
     Other,
 }
@@ -85,6 +88,7 @@ impl PullFailure {
             Self::Unknown => "its registry has no such image",
             Self::Registry => "its registry cannot be reached",
             Self::Stalled => "nothing comes any more",
+            Self::Filtered => "no template has it, and the engine's filter lets no other through",
             Self::Other => "it failed",
         }
     }
@@ -212,6 +216,8 @@ pub struct Event {
 /// Every call has a deadline, and a call that is repeated does no harm: a start that was under way when
 /// a gateway died is simply done again by the next one. Containers are named by the caller, and the
 /// engine lets a name exist once: that is the lock between gateways.
+///
+/// Whatever a method asks, `engine_filter` has to let through.
 ///
 /// # Errors
 /// [`EngineError::Unreachable`] and [`EngineError::Timeout`] mean that nothing is known of the outcome;

@@ -12,6 +12,7 @@ use crate::model::id::{DesktopId, UserId};
 use crate::model::mount::Mount;
 use crate::model::subnet::SubnetPool;
 use crate::model::template::{Auth, Home, NetworkPolicy, Sandbox, Template, fill};
+use crate::model::time::Timestamp;
 
 /// Label with the name of the installation.
 pub const LABEL_INSTANCE: &str = "deskgate.instance";
@@ -28,6 +29,9 @@ pub const LABEL_POOL: &str = "deskgate.pool";
 pub const LABEL_PORT: &str = "deskgate.port";
 /// Label with the time when it was made, milliseconds since 1970.
 pub const LABEL_MADE: &str = "deskgate.made";
+
+/// Length of a user's id as text.
+const USER_ID_LENGTH: usize = 36;
 
 /// Everything the engine is told about a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +161,56 @@ pub fn home_name(instance: &str, user: UserId, template: &str, generation: i64) 
     }
 }
 
+/// Whether a volume of this name is a home of this installation, whoever's it is.
+#[must_use]
+pub fn is_home_name(instance: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(&format!("deskgate-{instance}-home-"));
+    let Some((user, rest)) = rest.and_then(|rest| rest.split_at_checked(USER_ID_LENGTH)) else {
+        return false;
+    };
+    let Some((user, rest)) = user.parse().ok().zip(rest.strip_prefix('-')) else {
+        return false;
+    };
+    let (template, later) = rest.split_once('.').unwrap_or((rest, "0"));
+    // One home has one name.
+    let is_same = |generation| home_name(instance, user, template, generation) == name;
+    !template.is_empty() && later.parse().is_ok_and(is_same)
+}
+
+/// How often a home was set aside, by the name of its volume. `None` when it is another's.
+#[must_use]
+pub fn home_generation(instance: &str, user: UserId, template: &str, name: &str) -> Option<i64> {
+    let rest = name.strip_prefix(&home_name(instance, user, template, 0))?;
+    match rest.strip_prefix('.') {
+        None => rest.is_empty().then_some(0),
+        Some(later) => later.parse().ok(),
+    }
+}
+
+/// The volume with the home of `user`.
+#[must_use]
+pub fn home_volume(
+    instance: &str,
+    user: UserId,
+    template: &Template,
+    generation: i64,
+) -> HomeVolume {
+    HomeVolume {
+        name: home_name(instance, user, &template.id, generation),
+        path: template.home_path.clone(),
+        labels: owner_labels(instance, user, &template.id),
+        quota: template.home_quota,
+    }
+}
+
+fn owner_labels(instance: &str, user: UserId, template: &str) -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL_INSTANCE.to_owned(), instance.to_owned()),
+        (LABEL_USER.to_owned(), user.to_string()),
+        (LABEL_TEMPLATE.to_owned(), template.to_owned()),
+    ])
+}
+
 /// What somebody brings along to a container.
 #[derive(Clone, Debug, Default)]
 pub struct Belongings {
@@ -179,14 +233,8 @@ impl ContainerSpec {
         belongings: &Belongings,
     ) -> Self {
         let instance = place.instance;
-        let owned = |name: &str, value: String| (name.to_owned(), value);
-        let owner_labels = HashMap::from([
-            owned(LABEL_INSTANCE, instance.to_owned()),
-            owned(LABEL_USER, desktop.user_id.to_string()),
-            owned(LABEL_TEMPLATE, template.id.clone()),
-        ]);
-        let mut labels = owner_labels.clone();
-        labels.extend([owned(LABEL_DESKTOP, desktop.id.to_string())]);
+        let mut labels = owner_labels(instance, desktop.user_id, &template.id);
+        labels.insert(LABEL_DESKTOP.to_owned(), desktop.id.to_string());
         let reach = reach_of(template, place.reach);
         Self {
             name: desktop.container_name.clone(),
@@ -202,16 +250,9 @@ impl ContainerSpec {
             pids: i64::from(template.pids),
             sandbox: template.sandbox.clone(),
             stop_signal: template.stop.signal.clone(),
-            home: (template.home == Home::Volume).then(|| HomeVolume {
-                name: home_name(
-                    instance,
-                    desktop.user_id,
-                    &template.id,
-                    belongings.home_generation,
-                ),
-                path: template.home_path.clone(),
-                labels: owner_labels,
-                quota: template.home_quota,
+            home: (template.home == Home::Volume).then(|| {
+                let generation = belongings.home_generation;
+                home_volume(instance, desktop.user_id, template, generation)
             }),
             mounts: template
                 .mounts
@@ -223,7 +264,38 @@ impl ContainerSpec {
     }
 }
 
+/// What a container that waits for somebody has instead of an owner.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its place in the pool.
+    pub place: u32,
+    /// What it was made from.
+    pub fingerprint: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+}
+
 impl ContainerSpec {
+    /// The same for a container that is nobody's yet.
+    #[must_use]
+    pub fn waiting(mut self, waiting: &Waiting) -> Self {
+        self.labels.remove(LABEL_USER);
+        let label = |name: &str| self.labels.get(name).map(String::as_str);
+        let (instance, template) = (label(LABEL_INSTANCE), label(LABEL_TEMPLATE));
+        let prefix = pool_prefix(instance.unwrap_or_default(), template.unwrap_or_default());
+        self.name = format!("{prefix}{}", waiting.place);
+        let port = self.host_port.map(|port| (LABEL_PORT, port.to_string()));
+        let made_at = waiting.made_at.millis().to_string();
+        let labels = [
+            (LABEL_POOL, waiting.fingerprint.clone()),
+            (LABEL_MADE, made_at),
+        ];
+        let labels = labels.into_iter().chain(port);
+        self.labels
+            .extend(labels.map(|(name, value)| (name.to_owned(), value)));
+        self
+    }
+
     /// What it says apart from its name, labels and port, and from which image, as a short text. Two that differ in
     /// anything that a desktop could notice have different ones.
     #[must_use]
@@ -280,7 +352,6 @@ mod tests {
     use super::*;
     use crate::model::mount::SharedMount;
     use crate::model::preset::Preset;
-    use crate::model::time::Timestamp;
 
     fn desktop(template: &Template) -> Desktop {
         let id = DesktopId::random();
@@ -379,6 +450,33 @@ mod tests {
         let made = spec(&template, &desktop(&template), Reach::Port);
         assert_eq!(made.host_port, None);
         assert!(made.network.internal && made.network.name != "deskgate-school");
+    }
+
+    #[test]
+    fn homes_are_told_by_their_names() {
+        let user = UserId::random();
+        for (template, generation) in [("desktop", 0), ("a-b", 3), ("1", 12)] {
+            let name = home_name("school", user, template, generation);
+            assert!(is_home_name("school", &name), "{name}");
+            assert!(!is_home_name("schoo", &name) && !is_home_name("school-2", &name));
+            let read = home_generation("school", user, template, &name);
+            assert_eq!(read, Some(generation));
+            assert_eq!(home_generation("school", user, "other", &name), None);
+        }
+        let home = home_name("school", user, "desktop", 0);
+        for other in [
+            "deskgate-school-home-",
+            "deskgate-school-home-x",
+            "/",
+            &format!("{home}.0"),
+            &format!("{home}.x"),
+            &format!("{home}.1.2"),
+            &home.replace("-desktop", ""),
+            &home.replace("-desktop", "-"),
+            &home.replace("-desktop", "desktop"),
+        ] {
+            assert!(!is_home_name("school", other), "{other}");
+        }
     }
 
     #[test]

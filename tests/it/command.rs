@@ -245,7 +245,15 @@ async fn health_introduces_itself_where_balancers_have_to() {
 #[test]
 fn shells_and_man_know_the_commands() {
     let directory = tempfile::tempdir().unwrap();
-    let commands = ["serve", "demo", "cleanup", "token", "user", "health"];
+    let commands = [
+        "serve",
+        "demo",
+        "cleanup",
+        "token",
+        "user",
+        "health",
+        "engine-filter",
+    ];
     for arguments in [
         &["completions", "bash"][..],
         &["completions", "zsh"],

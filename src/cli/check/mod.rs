@@ -45,5 +45,5 @@ async fn everything(config: &Config, report: &mut Report) {
         host::desktop_ports(&config.desktops, &engine, &instance, report).await;
         host::subnets(&config.desktops, report);
     }
-    reach::probe(config, &engine, &instance, report).await;
+    reach::try_out(config, &engine, &instance, report).await;
 }

@@ -8,43 +8,20 @@ use futures_util::StreamExt;
 use url::Url;
 
 use super::report::Report;
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, DatabaseConfig, Reach};
+use crate::config::{Config, DatabaseConfig};
 use crate::engine::docker::DockerEngine;
-use crate::engine::spec::{Belongings, ContainerSpec, Place, container_name, network};
-use crate::engine::{Engine, EngineError};
-use crate::model::desktop::Desktop;
-use crate::model::id::{DesktopId, UserId};
-use crate::model::template::{Home, NetworkPolicy, Template};
+use crate::engine::spec::{Place, network};
+use crate::engine::{Engine, EngineError, probe};
+use crate::model::id::DesktopId;
+use crate::model::template::{NetworkPolicy, Template};
 use crate::telemetry::ErrorChain;
 
-/// How long a container waits to be told what to try; then it ends by itself.
-const LIFE: &str = "300";
 /// How long one attempt may take, the engine's part included.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Attempts at the same time.
 const PARALLEL: usize = 8;
 /// The address at which clouds tell a machine its secrets.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-
-/// Tries to connect with whatever the image has, and says by its exit code what became of it.
-const KNOCK: &str = r#"
-export LC_ALL=C
-if command -v bash && command -v timeout; then
-    said=$(timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
-elif command -v python3; then
-    said=$(python3 -c "import socket; socket.create_connection(('$1', $2), 3)" 2>&1)
-elif command -v nc && nc -h 2>&1 | grep -q -e -z; then
-    said=$(nc -z -v -w 3 "$1" "$2" 2>&1)
-else
-    exit 13
-fi
-case "$? $said" in
-    "0 "*) exit 10 ;;
-    *efused*) exit 11 ;;
-    *) exit 12 ;;
-esac
-"#;
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +36,13 @@ enum Knock {
     NoTool,
 }
 
-pub(super) async fn probe(
+pub(super) async fn try_out(
     config: &Config,
     engine: &DockerEngine,
     instance: &str,
     report: &mut Report,
 ) {
-    let name = format!("{instance}-check");
+    let name = probe::instance(instance);
     for policy in [NetworkPolicy::Internet, NetworkPolicy::None] {
         let mut templates = config.desktops.templates.iter();
         let Some(template) = templates.find(|template| template.network == policy) else {
@@ -82,11 +59,7 @@ pub(super) async fn probe(
             );
             continue;
         }
-        let place = Place {
-            instance: &name,
-            reach: Reach::Network,
-            subnets: config.desktops.subnets,
-        };
+        let place = probe::place(&name, config.desktops.subnets);
         // What an earlier run left that was killed.
         let done = match remove_all(engine, place, policy).await {
             Ok(()) => try_all(config, (engine, place), template, report).await,
@@ -125,17 +98,7 @@ async fn start(
     template: &Template,
 ) -> Result<(String, Option<IpAddr>), EngineError> {
     let id = DesktopId::random();
-    let name = container_name(place.instance, id);
-    let now = SystemClock.timestamp();
-    let desktop = Desktop::queued(template, id, UserId::NIL, name, now);
-    let bare = Template {
-        home: Home::None,
-        mounts: Vec::new(),
-        ..template.clone()
-    };
-    let mut spec = ContainerSpec::new(&bare, &desktop, "", place, &Belongings::default());
-    let command = ["/bin/sh", "-c", "sleep \"$0\"", LIFE];
-    spec.command = Some(command.map(str::to_owned).into());
+    let spec = probe::spec(template, place, id);
     let network = network(place, template.network, id);
     engine.prepare(&network, place.instance).await?;
     engine.create(&spec).await?;
@@ -194,9 +157,7 @@ async fn try_all(
 }
 
 async fn knock(engine: &dyn Engine, from: &str, target: &Target) -> Result<Knock, EngineError> {
-    let (address, port) = (target.address.to_string(), target.port.to_string());
-    let command = ["/bin/sh", "-c", KNOCK, "knock", &address, &port];
-    let command = command.map(str::to_owned);
+    let command = probe::knock(target.address, target.port);
     Ok(match engine.exec(from, &command, LIMIT).await? {
         Some(10) => Knock::Open,
         Some(11) => Knock::Refused,

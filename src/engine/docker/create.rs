@@ -48,13 +48,8 @@ async fn volume_with_quota(
         Err(EngineError::NotFound) => {}
         other => return other.map(|_| ()),
     }
-    let request = VolumeCreateRequest {
-        name: Some(home.name.clone()),
-        driver_opts: Some(HashMap::from([("size".to_owned(), quota.to_string())])),
-        labels: Some(home.labels.clone()),
-        ..VolumeCreateRequest::default()
-    };
-    match within(CALL_TIMEOUT, client.create_volume(request)).await {
+    let made = client.create_volume(volume_body(home, quota));
+    match within(CALL_TIMEOUT, made).await {
         Ok(_) => Ok(()),
         Err(error @ EngineError::Refused(_)) => {
             if !without_quota.swap(true, Ordering::Relaxed) {
@@ -66,7 +61,18 @@ async fn volume_with_quota(
     }
 }
 
-fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+/// What the engine is asked for a volume that is kept to a size.
+pub(crate) fn volume_body(home: &HomeVolume, quota: u64) -> VolumeCreateRequest {
+    VolumeCreateRequest {
+        name: Some(home.name.clone()),
+        driver_opts: Some(HashMap::from([("size".to_owned(), quota.to_string())])),
+        labels: Some(home.labels.clone()),
+        ..VolumeCreateRequest::default()
+    }
+}
+
+/// What the engine is asked for a container.
+pub(crate) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
     let port = format!("{}/tcp", spec.port);
     let bindings = spec.host_port.map(|host_port| {
         let binding = PortBinding {

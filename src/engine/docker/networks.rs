@@ -26,7 +26,7 @@ pub(super) async fn make(
     let made = match &network.own {
         None => within(
             CALL_TIMEOUT,
-            client.create_network(request(network, instance, None)),
+            client.create_network(body(network, instance, None)),
         )
         .await
         .map(|made| made.id),
@@ -63,8 +63,8 @@ async fn small(
         .subnets()
         .filter(|subnet| !taken.iter().any(|other| other.overlaps(*subnet)));
     for subnet in free.take(ATTEMPTS) {
-        let request = request(network, instance, Some((own, subnet)));
-        match within(CALL_TIMEOUT, client.create_network(request)).await {
+        let made = client.create_network(body(network, instance, Some((own, subnet))));
+        match within(CALL_TIMEOUT, made).await {
             Ok(made) => return Ok(made.id),
             Err(error) if says(&error, "overlap") || says(&error, "same bridge name") => {}
             Err(error) => return Err(error),
@@ -73,7 +73,12 @@ async fn small(
     Err(EngineError::NoSubnet)
 }
 
-fn request(network: &Network, instance: &str, own: Option<(Own, Subnet)>) -> NetworkCreateRequest {
+/// What the engine is asked for a network.
+pub(crate) fn body(
+    network: &Network,
+    instance: &str,
+    own: Option<(Own, Subnet)>,
+) -> NetworkCreateRequest {
     let pair = |name: &str, value: String| (name.to_owned(), value);
     let mut labels = HashMap::from([pair(LABEL_INSTANCE, instance.to_owned())]);
     // Without inter-container traffic no desktop reaches another, nor locks the gateway out of it.

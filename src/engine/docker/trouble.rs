@@ -13,6 +13,8 @@ const PORT_WORDS: [&str; 3] = [
     "address already in use",
     "ports are not available",
 ];
+/// What the messages of `deskgate engine-filter` begin with.
+pub(crate) const FILTER: &str = "deskgate engine-filter: ";
 /// No room for an image, a container or its files.
 const DISK_WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 /// The registry wants somebody else, or nobody, to have the image.
@@ -84,6 +86,7 @@ pub(super) fn sort_pull(error: Error, limit: Duration) -> EngineError {
     };
     let failure = match words {
         words if has(words, &DISK_WORDS) => return EngineError::DiskFull(error),
+        words if words.starts_with(FILTER) => PullFailure::Filtered,
         words if has(words, &DENIED_WORDS) => PullFailure::Denied,
         words if has(words, &AWAY_WORDS) => PullFailure::Registry,
         words if has(words, &UNKNOWN_WORDS) => PullFailure::Unknown,
@@ -210,6 +213,10 @@ mod tests {
                 "Pull Registry",
             ),
             ("unexpected EOF", "Pull Registry"),
+            (
+                "deskgate engine-filter: no template of this configuration has this image",
+                "Pull Filtered",
+            ),
             (
                 "failed to register layer: write /usr/lib/x: no space left on device",
                 "DiskFull",

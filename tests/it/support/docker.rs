@@ -1,13 +1,14 @@
 //! Desktops on the real engine, for the tests that `scripts/test` runs where there is one.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deskgate::app::Core;
 use deskgate::clock::{Clock, SystemClock};
-use deskgate::config::Config;
 use deskgate::config::raw::Raw;
+use deskgate::config::{Config, FilterConfig};
 use deskgate::demo;
 use deskgate::engine::Engine;
 use deskgate::engine::docker::DockerEngine;
@@ -16,6 +17,7 @@ use deskgate::model::id::RequestId;
 use deskgate::model::user::User;
 
 use super::gateway::identity;
+use super::wire_engine::Filtered;
 
 /// Desktops on the real engine, under a name of their own.
 pub struct Real {
@@ -24,6 +26,51 @@ pub struct Real {
     pub engine: DockerEngine,
     pub instance: String,
     _data: tempfile::TempDir,
+}
+
+/// What an installation of a test's own is told.
+struct Settings {
+    values: Vec<(&'static str, String)>,
+    templates: Vec<String>,
+    instance: String,
+    data: tempfile::TempDir,
+}
+
+impl Settings {
+    fn new(range: &str, reach: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let tag: String = RequestId::random().to_string().chars().take(8).collect();
+        let instance = format!("test-{tag}");
+        let database = format!("sqlite://{}/deskgate.db", data.path().display());
+        let values = vec![
+            ("PUBLIC_URL", "https://desk.test".to_owned()),
+            ("DATABASE_URL", database),
+            ("SECRET_KEY", "an-entirely-secret-key-for-tests".to_owned()),
+            ("OAUTH_ISSUER", "https://id.test".to_owned()),
+            ("OAUTH_CLIENT_ID", "test".to_owned()),
+            ("KASM_IMAGE", demo::IMAGE.to_owned()),
+            ("INSTANCE", instance.clone()),
+            ("PORT_RANGE", range.to_owned()),
+            ("DESKTOP_REACH", reach.to_owned()),
+        ];
+        Self {
+            values,
+            templates: Vec::new(),
+            instance,
+            data,
+        }
+    }
+
+    fn raw(&self) -> Raw {
+        let mut raw = Raw::load(None, &|_| None);
+        for (key, value) in &self.values {
+            raw.set(key, value.clone());
+        }
+        let templates = self.templates.iter();
+        let templates = templates.map(|text| toml::from_str(text).unwrap());
+        raw.templates.extend(templates);
+        raw
+    }
 }
 
 impl Real {
@@ -37,37 +84,32 @@ impl Real {
 
     /// With desktops of another template than the default one.
     pub async fn of(range: &str, reach: &str, template: Option<&str>) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let tag: String = RequestId::random().to_string().chars().take(8).collect();
-        let instance = format!("test-{tag}");
-        let mut raw = Raw::load(None, &|_| None);
-        for (key, value) in [
-            ("PUBLIC_URL", "https://desk.test".to_owned()),
-            (
-                "DATABASE_URL",
-                format!("sqlite://{}/deskgate.db", data.path().display()),
-            ),
-            ("SECRET_KEY", "an-entirely-secret-key-for-tests".to_owned()),
-            ("OAUTH_ISSUER", "https://id.test".to_owned()),
-            ("OAUTH_CLIENT_ID", "test".to_owned()),
-            ("KASM_IMAGE", demo::IMAGE.to_owned()),
-            ("INSTANCE", instance.clone()),
-            ("PORT_RANGE", range.to_owned()),
-            ("DESKTOP_REACH", reach.to_owned()),
-        ] {
-            raw.set(key, value);
-        }
-        let template = template.map(|text| toml::from_str(text).unwrap());
-        raw.templates.extend(template);
-        let config = Config::resolve(raw).unwrap();
+        let mut settings = Settings::new(range, reach);
+        settings.templates.extend(template.map(str::to_owned));
+        Self::build(settings).await
+    }
+
+    /// Behind a filter, through which everything goes.
+    pub async fn filtered(range: &str, templates: &[String], engine: &Path) -> (Self, Filtered) {
+        let mut settings = Settings::new(range, "port");
+        settings.templates = templates.to_vec();
+        let config = FilterConfig::resolve(settings.raw()).unwrap();
+        let filter = Filtered::start(config, engine).await;
+        let host = ("DOCKER_HOST", filter.docker_host());
+        settings.values.push(host);
+        (Self::build(settings).await, filter)
+    }
+
+    async fn build(settings: Settings) -> Self {
+        let config = Config::resolve(settings.raw()).unwrap();
         let core = Core::build(&config, Arc::new(SystemClock)).await.unwrap();
         let engine = DockerEngine::new(config.engine.clone());
         Self {
             core,
             config,
             engine,
-            instance,
-            _data: data,
+            instance: settings.instance,
+            _data: settings.data,
         }
     }
 

@@ -25,3 +25,4 @@ pub mod oidc_provider;
 pub mod postgres;
 pub mod scripted;
 pub mod socket;
+pub mod wire_engine;
