@@ -8,6 +8,11 @@
 DESKGATE_DOCKERD_PID=/run/deskgate-dockerd.pid
 DESKGATE_DOCKERD_LOG=/var/log/deskgate-dockerd.log
 
+# Images of Debian 12 that others are made from, and how long a registry may take to give the first.
+DESKGATE_DEBIAN_IMAGE=debian:bookworm-slim
+DESKGATE_MADE_BASE=deskgate/base:bookworm
+DESKGATE_PULL_TIMEOUT_SECONDS=20
+
 # Prints a progress line. It goes to standard error so that a script's output stays usable in a pipe.
 say() {
     printf '==> %s\n' "$*" >&2
@@ -159,6 +164,49 @@ adopt_apt_proxy() {
     eval "$(apt-config shell proxy Acquire::http::Proxy)"
     if [ -n "${proxy:-}" ] && [ "$proxy" != DIRECT ] && [ -z "${http_proxy:-}" ]; then
         export http_proxy=$proxy
+    fi
+}
+
+# image_exists NAME: true if the engine has that image.
+image_exists() {
+    docker image inspect "$1" >/dev/null 2>&1
+}
+
+# Makes a minimal Debian 12 from packages.
+make_base() {
+    need_apt mmdebstrap mmdebstrap
+    need_apt /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+    say "making the base image $DESKGATE_MADE_BASE from Debian packages"
+    local setting options=()
+    while IFS= read -r setting; do
+        [ -z "$setting" ] || options+=("--aptopt=$setting")
+    done < <(apt_settings)
+    # The apt options are this machine's, so they leave the tree again.
+    # shellcheck disable=SC2016 # mmdebstrap sets $1 for the hook.
+    mmdebstrap --quiet --variant=minbase "${options[@]}" \
+        --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"' \
+        bookworm - ${DEMO_MIRROR:+"$DEMO_MIRROR"} | docker import - "$DESKGATE_MADE_BASE" >/dev/null
+}
+
+# Sets BASE to an image of Debian 12 that is on this machine when the function returns, the first of these that there is:
+# DEMO_BASE, an image of an earlier run, Debian's own from the registry the engine is set up for, and last one made here
+# from Debian packages, for a machine that reaches a package mirror but no registry.
+choose_base() {
+    if [ -n "${DEMO_BASE:-}" ]; then
+        BASE=$DEMO_BASE
+    elif image_exists "$DESKGATE_DEBIAN_IMAGE"; then
+        BASE=$DESKGATE_DEBIAN_IMAGE
+    elif image_exists "$DESKGATE_MADE_BASE"; then
+        BASE=$DESKGATE_MADE_BASE
+    else
+        say "fetching $DESKGATE_DEBIAN_IMAGE"
+        if timeout "$DESKGATE_PULL_TIMEOUT_SECONDS" docker pull --quiet "$DESKGATE_DEBIAN_IMAGE" >/dev/null 2>&1; then
+            BASE=$DESKGATE_DEBIAN_IMAGE
+        else
+            say "no registry answered within $DESKGATE_PULL_TIMEOUT_SECONDS s"
+            make_base
+            BASE=$DESKGATE_MADE_BASE
+        fi
     fi
 }
 

@@ -7,6 +7,7 @@ mod engine_filter;
 mod health;
 mod migrate;
 mod papers;
+mod secret_key;
 mod serve;
 mod token;
 mod transfer;
@@ -92,6 +93,12 @@ enum Command {
         #[arg(long, value_enum, default_value = "env")]
         format: papers::Format,
     },
+    /// Make the file with the key that everything secret is derived from, unless it is there
+    SecretKey {
+        /// The file
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
     /// Stand between gateway and engine, and let through only what a gateway of this configuration needs
     EngineFilter(engine_filter::Sockets),
     /// Print the completions of a shell
@@ -130,6 +137,7 @@ impl Cli {
             Command::User { command } => user::run(raw, command).await,
             Command::Health => health::run(raw).await,
             Command::Settings { format } => papers::settings(format),
+            Command::SecretKey { path } => secret_key::run(&path),
             Command::EngineFilter(sockets) => engine_filter::run(raw, sockets).await,
             Command::Completions { shell } => papers::completions(shell),
             Command::Man => papers::man(),

@@ -89,8 +89,11 @@ impl Raw {
     fn read_value_file(&mut self, setting: &'static Setting, file_key: &str, path: &str) {
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                self.values
-                    .insert(setting.key, text.trim_end_matches(['\r', '\n']).to_owned());
+                let value = text.trim_end_matches(['\r', '\n']);
+                // As everywhere, empty is not set.
+                if !value.is_empty() {
+                    self.values.insert(setting.key, value.to_owned());
+                }
             }
             Err(error) => self.mistake(
                 file_key,

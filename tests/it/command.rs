@@ -1,5 +1,6 @@
 //! The program from outside: exit codes and messages.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -253,6 +254,7 @@ fn shells_and_man_know_the_commands() {
         "user",
         "health",
         "engine-filter",
+        "secret-key",
     ];
     for arguments in [
         &["completions", "bash"][..],
@@ -269,6 +271,25 @@ fn shells_and_man_know_the_commands() {
     }
     let unknown = deskgate(directory.path(), &["completions", "teapot"], &[]);
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn a_key_is_made_once_and_for_its_owner_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret_key");
+    let make = || deskgate(directory.path(), &["secret-key", "secret_key"], &[]);
+    let made = make();
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(key.trim_end().len() >= 43, "256 bits");
+    assert!(!text(&made.stdout).contains(key.trim_end()));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(make().status.code(), Some(0), "it is there already");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), key);
+    let files = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(files, 1, "nothing stays beside it");
+    let nowhere = deskgate(directory.path(), &["secret-key", "nowhere/key"], &[]);
+    assert_eq!(nowhere.status.code(), Some(1));
 }
 
 #[test]

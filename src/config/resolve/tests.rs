@@ -224,3 +224,18 @@ fn what_an_authority_cannot_certify_is_a_mistake() {
     assert!(with(&http).is_ok());
     assert!(resolve(GOOD).expect("resolves").server.acme.is_none());
 }
+
+#[test]
+fn an_empty_file_says_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    let resolve_with = |text: &str| {
+        std::fs::write(&file, text).expect("a file");
+        let path = file.to_str().expect("a path");
+        let pairs = [GOOD, &[("OAUTH_CLIENT_SECRET_FILE", path)]].concat();
+        resolve(&pairs).expect("resolves").oidc.client_secret
+    };
+    assert!(resolve_with("\n").is_none());
+    let secret = resolve_with("a-secret\n").expect("a secret");
+    assert_eq!(secret.expose(), "a-secret");
+}
