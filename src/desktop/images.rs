@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use super::{DesktopError, Desktops};
-use crate::engine::{Image, Percent};
+use crate::engine::{Image, Percent, PullFailure};
 use crate::model::time::Timestamp;
 use crate::telemetry::ErrorChain;
 
@@ -32,8 +32,8 @@ pub enum Progress {
     Running(u8),
     /// The image is there.
     Done,
-    /// It got that far.
-    Failed(u8),
+    /// It got that far, and this is why no further.
+    Failed(u8, PullFailure),
 }
 
 /// The pulls of this gateway, the newest last.
@@ -62,14 +62,13 @@ impl Pulls {
         self.0.push((pull, percent));
     }
 
-    fn end(&mut self, image: &str, ok: bool, now: Timestamp) {
+    fn end(&mut self, image: &str, outcome: Result<(), PullFailure>, now: Timestamp) {
         let found = self.0.iter_mut().find(|(pull, _)| pull.image == image);
         if let Some((pull, percent)) = found {
             pull.ended_at = Some(now);
-            pull.progress = if ok {
-                Progress::Done
-            } else {
-                Progress::Failed(percent.get())
+            pull.progress = match outcome {
+                Ok(()) => Progress::Done,
+                Err(why) => Progress::Failed(percent.get(), why),
             };
         }
     }
@@ -158,7 +157,8 @@ impl Desktops {
                 }
             }
             let now = parts.clock.timestamp();
-            desktops.pulls_now().end(&image, pulled.is_ok(), now);
+            let outcome = pulled.map_err(|error| error.pull_failure());
+            desktops.pulls_now().end(&image, outcome, now);
         });
         Ok((pull, true))
     }
@@ -183,11 +183,12 @@ mod tests {
         pulls.add(pull(0), Percent::default());
         for image in 1..3 * MAX_PULLS {
             pulls.add(pull(image), Percent::default());
-            pulls.end(
-                &format!("image:{image}"),
-                image % 2 == 0,
-                Timestamp::default(),
-            );
+            let outcome = if image % 2 == 0 {
+                Ok(())
+            } else {
+                Err(PullFailure::Other)
+            };
+            pulls.end(&format!("image:{image}"), outcome, Timestamp::default());
         }
         assert_eq!(pulls.0.len(), MAX_PULLS);
         assert!(pulls.find_running("image:0").is_some());

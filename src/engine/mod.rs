@@ -61,6 +61,15 @@ impl EngineError {
     pub const fn is_away(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout(_))
     }
+
+    /// Why a pull that ended like this failed.
+    #[must_use]
+    pub const fn pull_failure(&self) -> PullFailure {
+        match self {
+            Self::Pull(failure, _) => *failure,
+            _ => PullFailure::Other,
+        }
+    }
 }
 
 /// Why an image could not be brought here.

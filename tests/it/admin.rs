@@ -369,6 +369,8 @@ async fn images_are_listed_and_pulled_with_progress() {
         pulls(&admin).await[0]["state"] == "failed"
     })
     .await;
+    assert_eq!(pulls(&admin).await[0]["reason"], "other");
+    assert_eq!(pulls(&admin).await[1]["reason"], Value::Null);
     let odd = json!({ "image": "a b" }).to_string();
     let odd = admin.post("/api/admin/images/pull", &odd).await;
     assert_eq!(odd.status, StatusCode::BAD_REQUEST);

@@ -11,6 +11,7 @@ use crate::api::extract::JsonBody;
 use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::desktop::images::{Progress, Pull};
+use crate::engine::PullFailure;
 use crate::model::audit::{Action, Event, Object};
 use crate::model::time::Timestamp;
 use crate::respond::describe::Call;
@@ -45,6 +46,8 @@ struct PullView {
     image: String,
     state: PullState,
     percent: u8,
+    /// Why it failed, if it did.
+    reason: Option<PullReason>,
     begun_at: Timestamp,
     ended_at: Option<Timestamp>,
 }
@@ -55,6 +58,32 @@ enum PullState {
     Running,
     Done,
     Failed,
+}
+
+/// Why a pull failed: the registry does not give the image to us, or has none; it was not heard; nothing came any more;
+/// the filter in front of the engine lets only images of templates through; something else.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum PullReason {
+    Denied,
+    Unknown,
+    Registry,
+    Stalled,
+    Filtered,
+    Other,
+}
+
+impl From<PullFailure> for PullReason {
+    fn from(failure: PullFailure) -> Self {
+        match failure {
+            PullFailure::Denied => Self::Denied,
+            PullFailure::Unknown => Self::Unknown,
+            PullFailure::Registry => Self::Registry,
+            PullFailure::Stalled => Self::Stalled,
+            PullFailure::Filtered => Self::Filtered,
+            PullFailure::Other => Self::Other,
+        }
+    }
 }
 
 /// What the engine has, and what this gateway has it fetch.
@@ -122,15 +151,16 @@ pub(super) async fn pull(
 }
 
 fn view(pull: &Pull) -> PullView {
-    let (state, percent) = match pull.progress {
-        Progress::Running(percent) => (PullState::Running, percent),
-        Progress::Done => (PullState::Done, 100),
-        Progress::Failed(percent) => (PullState::Failed, percent),
+    let (state, percent, reason) = match pull.progress {
+        Progress::Running(percent) => (PullState::Running, percent, None),
+        Progress::Done => (PullState::Done, 100, None),
+        Progress::Failed(percent, why) => (PullState::Failed, percent, Some(why.into())),
     };
     PullView {
         image: pull.image.clone(),
         state,
         percent,
+        reason,
         begun_at: pull.begun_at,
         ended_at: pull.ended_at,
     }
