@@ -14,7 +14,7 @@ use crate::audit::Audit;
 use crate::authn::api_tokens::{self, ApiTokens};
 use crate::authn::cookies::Cookies;
 use crate::authn::oidc::Oidc;
-use crate::authn::origin::OriginGuard;
+use crate::authn::origin::{Origin, OriginGuard};
 use crate::authn::recheck::RefreshTokens;
 use crate::authn::session::Sessions;
 use crate::authn::sign_out::SignOut;
@@ -22,7 +22,7 @@ use crate::authn::ticket::Tickets;
 use crate::authn::{self, Authenticator};
 use crate::authz::policy::Classes;
 use crate::clock::Clock;
-use crate::config::{Config, ServerConfig};
+use crate::config::{Config, Secret, ServerConfig};
 use crate::desktop::password::Passwords;
 use crate::desktop::{self, Desktops, activity};
 use crate::engine::Engine;
@@ -35,6 +35,7 @@ use crate::model::id::RequestId;
 use crate::outbound::TrustError;
 use crate::overview::{CertificateEnd, Watch};
 use crate::people::People;
+use crate::proxy::confine::Confinement;
 use crate::proxy::{self, Proxy};
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response};
@@ -232,11 +233,7 @@ impl App {
             log,
         } = core;
         let server = config.server;
-        let origin = OriginGuard::new(
-            server.public_url.clone(),
-            server.desktop_origin.as_ref(),
-            &config.secret_key,
-        );
+        let (origin, confinement) = origins(&server, &config.secret_key);
         let parts = proxy::Parts {
             dialer: desktops.dialer().clone(),
             tasks: tasks.clone(),
@@ -244,7 +241,7 @@ impl App {
             metrics: metrics.clone(),
             max_streams: server.max_streams_per_desktop,
         };
-        let proxy = Proxy::new(parts, origin.desktops().as_str());
+        let proxy = Proxy::new(parts, confinement);
         let sign_out = SignOut {
             sessions: sessions.clone(),
             desktops: desktops.clone(),
@@ -396,6 +393,16 @@ impl App {
         drop(workers);
         tracing::info!(drained, "stopped");
     }
+}
+
+/// Our hosts, and how desktops are kept to theirs.
+fn origins(server: &ServerConfig, secret_key: &Secret) -> (OriginGuard, Confinement) {
+    let url = server.public_url.clone();
+    let origin = OriginGuard::new(url, server.desktop_origin.as_ref(), secret_key);
+    let origin = origin.framing(server.desktop_frame);
+    let framed_by = origin.framed_by().map(Origin::as_str);
+    let confinement = Confinement::new(origin.desktops().as_str(), framed_by);
+    (origin, confinement)
 }
 
 /// Warns when the system allows fewer open files than the connections that are allowed can take.

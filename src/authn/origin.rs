@@ -80,6 +80,7 @@ pub struct OriginGuard {
     public_url: Url,
     portal: Origin,
     desktops: Option<Origin>,
+    frames: bool,
     key: hmac::Key,
 }
 
@@ -90,9 +91,23 @@ impl OriginGuard {
         Self {
             portal: Origin::of(&public_url),
             desktops: desktop_origin.map(Origin::of),
+            frames: false,
             public_url,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret_key.expose().as_bytes()),
         }
+    }
+
+    /// The same, with desktops in frames of the portal's pages or without.
+    #[must_use]
+    pub fn framing(self, frames: bool) -> Self {
+        Self { frames, ..self }
+    }
+
+    /// The origin whose pages may hold desktops in a frame, if there is one: never that of the desktops themselves.
+    #[must_use]
+    pub fn framed_by(&self) -> Option<&Origin> {
+        let apart = self.desktops.is_some();
+        (self.frames && apart).then_some(&self.portal)
     }
 
     /// The origin of the portal.
@@ -240,6 +255,10 @@ mod tests {
         }
         assert_eq!(two.of(Side::Desktops).as_str(), "https://desktops.example");
         assert_eq!(two.of(Side::Portal).host(), "desk.example:8443");
+        assert!(two.framed_by().is_none() && one.clone().framing(true).framed_by().is_none());
+        let framed = two.framing(true);
+        let by = framed.framed_by().map(Origin::as_str);
+        assert_eq!(by, Some("https://desk.example:8443"));
     }
 
     #[test]

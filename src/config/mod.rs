@@ -62,6 +62,8 @@ pub struct ServerConfig {
     pub public_url: Url,
     /// The origin of desktops, if it is another; of the same form, with another host.
     pub desktop_origin: Option<Url>,
+    /// Whether the portal shows desktops of that origin in a frame: both are of one site.
+    pub desktop_frame: bool,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where plain HTTP is redirected from, if anywhere.

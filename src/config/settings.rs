@@ -295,6 +295,11 @@ pub const SETTINGS: &[Setting] = &[
         "A [second origin](#a-second-origin) for desktops, https://host[:port] with another host than `PUBLIC_URL`",
     ),
     plain(
+        "DESKTOP_FRAME",
+        Some("on"),
+        "Show desktops of DESKTOP_ORIGIN in a page of the portal with a bar, if both hosts are of one site",
+    ),
+    plain(
         "SESSION_TTL",
         Some("12h"),
         "From login to the end of the session",

@@ -9,14 +9,15 @@
 //! desktops  /desktop/<id>/
 //! ```
 //!
-//! Whatever has to be said to a person who may not or cannot enter is said by the portal.
+//! Where both hosts are of one site, the first of these answers with a page that goes the rest of the way in a frame
+//! ([`super::frame`]). Whatever has to be said to a person who may not or cannot enter is said by the portal.
 
 use hyper::header::UPGRADE;
 use hyper::{Method, StatusCode};
 
 use super::auth::{add_cookie, query_value};
 use super::route::Route;
-use super::{Gateway, pages};
+use super::{Gateway, frame, pages};
 use crate::authn::Means;
 use crate::authn::origin::Side;
 use crate::authn::ticket::BrowserId;
@@ -72,7 +73,10 @@ impl Gateway {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, side, &request, error),
         };
-        let opens = pages::is_visit(context, &request);
+        let opens = match side {
+            Side::Desktops => self.opens(context, &request),
+            Side::Both | Side::Portal => pages::is_visit(context, &request),
+        };
         let visit = side != Side::Both && opens;
         match (
             authz::authorize_desktop(&self.desktops, &who.principal, id).await,
@@ -90,9 +94,13 @@ impl Gateway {
             (Ok(Access::NotRunning(desktop)), _) => {
                 self.waiting(context, &request, (&who, &desktop))
             }
-            (Ok(Access::Granted(_)), Side::Portal) if visit => {
+            (Ok(Access::Granted(grant)), Side::Portal) if visit => {
+                if let Some(page) = self.frame(context, &request, (&who, &grant, rest)) {
+                    return Ok(page);
+                }
                 let host = self.authenticator.origin().desktops().as_str();
-                let (_, to) = destination(path_of(&request)).ok_or(HttpError::NotFound)?;
+                let path = frame::without_word(path_of(&request));
+                let (_, to) = destination(path).ok_or(HttpError::NotFound)?;
                 let to = format!("{host}/ticket?{}", query(&[("to", &to)]));
                 Ok(redirect(StatusCode::FOUND, &to))
             }
@@ -171,7 +179,7 @@ impl Gateway {
             Ok(who) => who,
             Err(error) => return self.sign_in_first(context, Side::Portal, request, error),
         };
-        if !pages::is_visit(context, request) {
+        if !self.opens(context, request) {
             return Err(HttpError::DesktopOrigin);
         }
         let session = who.session()?;

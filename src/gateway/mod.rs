@@ -9,6 +9,7 @@ mod desktops;
 mod extended_connect;
 pub mod files;
 mod forms;
+mod frame;
 pub mod limits;
 mod pages;
 mod provider_logout;
@@ -106,7 +107,9 @@ impl Gateway {
             if side == Side::Desktops {
                 origin.portal().as_str().clone_into(&mut context.home);
             }
-            problem::respond(&error, &context)
+            let mut response = problem::respond(&error, &context);
+            self.show_in_frame(side, response.headers_mut());
+            response
         });
         if translated {
             extended_connect::translate_back(&mut response);
@@ -246,7 +249,11 @@ impl Gateway {
             error,
             HttpError::Authn(AuthnError::NoSession | AuthnError::InvalidSession)
         );
-        if !(not_signed_in && pages::is_visit(context, request)) {
+        let opens = match side {
+            Side::Desktops => self.opens(context, request),
+            Side::Both | Side::Portal => pages::is_visit(context, request),
+        };
+        if !(not_signed_in && opens) {
             return Err(self.limits.refused(context, error));
         }
         let back = request

@@ -36,6 +36,7 @@ fn destination(request: &Request) -> Option<&HeaderValue> {
     request.headers().get(FETCH_DEST)
 }
 
+/// Whether it is for a tab, as the browser says and no script can.
 pub(super) fn is_document(request: &Request) -> bool {
     destination(request).is_some_and(|dest| dest == "document")
 }

@@ -13,6 +13,7 @@ pub mod rate;
 pub mod reason;
 pub mod schema;
 pub mod scope;
+pub mod site;
 pub mod subnet;
 pub mod template;
 pub mod time;

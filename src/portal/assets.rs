@@ -29,6 +29,7 @@ macro_rules! assets {
 assets! {
     "deskgate.css": CSS;
     "account.js": SCRIPT;
+    "frame.js": SCRIPT;
     "gateway.js": SCRIPT;
     "live.js": SCRIPT;
     "home.js": SCRIPT;

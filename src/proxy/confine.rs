@@ -27,14 +27,16 @@ pub struct Confinement {
     socket_origin: String,
     scheme: &'static str,
     host: String,
+    /// Whose pages may hold a desktop in a frame: its own, and perhaps the portal's.
+    ancestors: String,
     told: String,
     forwarded_by: String,
 }
 
 impl Confinement {
-    /// For desktops that browsers see below `origin`.
+    /// For desktops that browsers see below `origin`, and that pages of another origin may hold in a frame.
     #[must_use]
-    pub fn new(origin: &str) -> Self {
+    pub fn new(origin: &str, framed_by: Option<&str>) -> Self {
         let host = origin.split_once("//").map_or(origin, |(_, host)| host);
         let (scheme, sockets) = if origin.starts_with("https:") {
             ("https", "wss")
@@ -46,6 +48,9 @@ impl Confinement {
             socket_origin: format!("{sockets}://{host}"),
             scheme,
             host: host.to_owned(),
+            ancestors: format!("'self' {}", framed_by.unwrap_or_default())
+                .trim_end()
+                .to_owned(),
             told: format!("X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {host}\r\n"),
             forwarded_by: forwarded_by(host, scheme),
         }
@@ -102,7 +107,8 @@ impl Confinement {
              manifest-src {here}; \
              form-action {here}; \
              base-uri 'none'; \
-             frame-ancestors 'self'"
+             frame-ancestors {}",
+            self.ancestors
         )
     }
 
@@ -134,16 +140,29 @@ mod tests {
     #[test]
     fn the_policy_names_only_the_path_of_its_desktop() {
         let id = DesktopId::random();
-        let policy = Confinement::new("https://desk.example:8443").policy(id);
+        let policy = Confinement::new("https://desk.example:8443", None).policy(id);
         assert!(policy.contains(&format!("connect-src https://desk.example:8443/desktop/{id}/ wss://desk.example:8443/desktop/{id}/")));
         let loading = policy.replace("frame-ancestors 'self'", "");
         assert!(
             !loading.contains("'self'") && !loading.contains('*'),
             "{policy}"
         );
+        assert!(policy.ends_with("; frame-ancestors 'self'"), "{policy}");
         for taken in ["allow-popups", "allow-top-navigation"] {
             assert!(!policy.contains(taken), "{policy}");
         }
+    }
+
+    #[test]
+    fn nobody_but_the_portal_may_hold_a_desktop_in_a_frame() {
+        let confinement = Confinement::new(
+            "https://desktops.desk.example",
+            Some("https://desk.example"),
+        );
+        let policy = confinement.policy(DesktopId::random());
+        let (rest, ancestors) = policy.split_once("frame-ancestors ").expect("it says so");
+        assert_eq!(ancestors, "'self' https://desk.example");
+        assert!(!rest.contains("https://desk.example"), "{rest}");
     }
 
     fn entry() -> Entry {
@@ -162,7 +181,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_static("permissions-policy");
         headers.insert(&name, HeaderValue::from_static("camera=*"));
-        Confinement::new("https://desk.example").apply(&entry(), &mut headers);
+        Confinement::new("https://desk.example", None).apply(&entry(), &mut headers);
         let said: Vec<_> = headers.get_all(&name).iter().collect();
         assert_eq!(said, [PERMISSIONS]);
         for denied in ["camera=()", "microphone=()", "geolocation=()", "usb=()"] {

@@ -130,9 +130,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy for browsers that know us under `origin`.
+    /// A proxy whose answers are confined like this.
     #[must_use]
-    pub fn new(parts: Parts, origin: &str) -> Self {
+    pub fn new(parts: Parts, confinement: Confinement) -> Self {
         let Parts {
             dialer,
             tasks,
@@ -145,7 +145,7 @@ impl Proxy {
             tasks,
             clock,
             metrics,
-            confinement: Confinement::new(origin),
+            confinement,
             links: Links::default(),
             max_streams,
         }

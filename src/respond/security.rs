@@ -33,6 +33,30 @@ pub fn protect_page(headers: &mut HeaderMap) {
     set(headers, fields);
 }
 
+/// For a page of ours that holds a frame: with what is at `sources`, and with nothing else.
+pub fn hold_frame(headers: &mut HeaderMap, sources: &str) {
+    set_policy(headers, &format!("{PAGE_POLICY}; frame-src {sources}"));
+}
+
+/// For an answer that, if it is a page of ours, pages of this origin may hold in a frame, and of no other.
+pub fn appear_in(headers: &mut HeaderMap, origin: &str) {
+    if headers.remove(X_FRAME_OPTIONS).is_none() {
+        return;
+    }
+    let ancestors = format!("frame-ancestors {origin}");
+    set_policy(
+        headers,
+        &PAGE_POLICY.replace("frame-ancestors 'none'", &ancestors),
+    );
+}
+
+/// One that is no header's value leaves the stricter one that is there.
+fn set_policy(headers: &mut HeaderMap, policy: &str) {
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 /// For every answer; a content security policy that is there stays.
 pub fn protect(headers: &mut HeaderMap) {
     if !headers.contains_key(CONTENT_SECURITY_POLICY) {

@@ -24,6 +24,7 @@ mod docker;
 mod docker_filter;
 mod door;
 mod engine_filter;
+mod frame;
 mod heads;
 mod homes;
 mod hours;

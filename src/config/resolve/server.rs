@@ -10,11 +10,17 @@ use super::super::mistake::Mistake;
 use super::super::{DatabaseConfig, Secret, ServerConfig, TlsConfig, parse};
 use super::Reader;
 use crate::model::cidr::Cidr;
+use crate::model::site;
 
 impl Reader {
     pub(super) fn server(&mut self) -> ServerConfig {
         let public_url = self.public_url();
         let desktop_origin = self.desktop_origin(public_url.as_ref());
+        let desktop_frame = self.on_off("DESKTOP_FRAME")
+            && public_url
+                .as_ref()
+                .zip(desktop_origin.as_ref())
+                .is_some_and(|(portal, desktops)| site::is_same(portal, desktops));
         let tls = self.on_off("TLS").then(|| TlsConfig {
             cert: self.path("TLS_CERT"),
             key: self.path("TLS_KEY"),
@@ -54,6 +60,7 @@ impl Reader {
             login_rate: self.rate("LOGIN_RATE"),
             public_url: public_url.unwrap_or_else(placeholder_url),
             desktop_origin,
+            desktop_frame,
             listen: self
                 .address("LISTEN")
                 .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8443))),
