@@ -12,6 +12,8 @@ mod teacher;
 mod tokens;
 mod view;
 
+pub use admin::lists;
+
 use std::sync::Arc;
 
 use axum::http::StatusCode;

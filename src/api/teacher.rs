@@ -12,7 +12,8 @@ use super::containers::OneContainer;
 use super::extract::{Caller, JsonBody};
 use super::routes::Routes;
 use super::view::{ContainerView, OwnerView, Status, Viewer, codes, public_status};
-use super::{ApiError, ApiState, answer};
+use super::{Api, ApiError, ApiState, answer};
+use crate::authn::Authenticated;
 use crate::authz::AuthzError;
 use crate::authz::classes::{TeacherGrant, authorize_teacher};
 use crate::authz::policy::Action;
@@ -173,16 +174,12 @@ async fn class(
     viewer: Viewer,
     Path(class): Path<String>,
 ) -> Result<Response, ApiError> {
-    let pupils = pupils(&state, &grant, &class, Action::SeeState).await?;
-    let desktops = desktops_of(&state, &pupils).await?;
-    let rows = pupils
+    let members = members(&state, &grant, &class).await?;
+    let rows = members
         .iter()
-        .map(|pupil| {
-            let own = desktops.iter().filter(|one| one.user_id == pupil.id);
-            Pupil {
-                user: OwnerView::from(pupil),
-                containers: own.map(|desktop| viewer.show(desktop)).collect(),
-            }
+        .map(|(pupil, own)| Pupil {
+            user: OwnerView::from(pupil),
+            containers: own.iter().map(|desktop| viewer.show(desktop)).collect(),
         })
         .collect();
     let (name, pupils) = (class.as_str(), rows);
@@ -196,13 +193,9 @@ async fn start(
     Path(class): Path<String>,
     JsonBody(OfTemplate { template }): JsonBody<OfTemplate>,
 ) -> Result<Response, ApiError> {
-    let pupils = pupils(&state, &grant, &class, Action::StartFor).await?;
-    let (state, actor, template) = (&state, &actor, template.as_deref());
-    let started = stream::iter(pupils).map(|pupil| async move {
-        let started = state.desktops.start(&pupil, actor, template).await;
-        result_of(&pupil, started.map(|(desktop, new)| (desktop, Some(new))))
-    });
-    let results: Vec<_> = started.buffered(PARALLEL).collect().await;
+    let by = (&grant, &actor);
+    let started = start_all(&state, by, &class, template.as_deref()).await?;
+    let results = started.into_iter().map(result_of).collect();
     Ok(answer(StatusCode::OK, PupilResults { results }))
 }
 
@@ -213,23 +206,9 @@ async fn stop(
     Path(class): Path<String>,
     JsonBody(OfTemplate { template }): JsonBody<OfTemplate>,
 ) -> Result<Response, ApiError> {
-    let pupils = pupils(&state, &grant, &class, Action::Stop).await?;
-    let meant = |desktop: &Desktop| {
-        let template = template.as_ref();
-        desktop.status.is_live() && template.is_none_or(|template| *template == desktop.template)
-    };
-    let mut desktops = desktops_of(&state, &pupils).await?;
-    desktops.retain(meant);
-    let (state, actor) = (&state, &actor);
-    let owned = desktops.into_iter().filter_map(|desktop| {
-        let owner = pupils.iter().find(|pupil| pupil.id == desktop.user_id);
-        owner.map(|owner| (desktop.id, owner.clone()))
-    });
-    let stopped = stream::iter(owned).map(|(id, owner)| async move {
-        let stopped = state.desktops.stop(id, actor, Reason::Teacher).await;
-        result_of(&owner, stopped.map(|desktop| (desktop, None)))
-    });
-    let results: Vec<_> = stopped.buffered(PARALLEL).collect().await;
+    let by = (&grant, &actor);
+    let stopped = stop_all(&state, by, &class, template.as_deref()).await?;
+    let results = stopped.into_iter().map(result_of).collect();
     Ok(answer(StatusCode::OK, PupilResults { results }))
 }
 
@@ -240,9 +219,7 @@ async fn stop_one(
     viewer: Viewer,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id: DesktopId = id.parse().map_err(|_| AuthzError::NotFound)?;
-    grant.desktop(&state.database, id, Action::Stop).await?;
-    let desktop = state.desktops.stop(id, &actor, Reason::Teacher).await?;
+    let desktop = stop_of(&state, (&grant, &actor), &id).await?;
     let container = viewer.show(&desktop);
     Ok(answer(StatusCode::OK, OneContainer { container }))
 }
@@ -261,7 +238,135 @@ async fn desktops_of(state: &ApiState, pupils: &[User]) -> Result<Vec<Desktop>, 
     Ok(state.database.desktops_of(&ids).await?)
 }
 
-fn result_of(pupil: &User, result: Result<(Desktop, Option<bool>), DesktopError>) -> PupilResult {
+/// The pupils of a class, each with their desktops.
+async fn members(
+    state: &ApiState,
+    grant: &TeacherGrant,
+    class: &str,
+) -> Result<Vec<(User, Vec<Desktop>)>, HttpError> {
+    let pupils = pupils(state, grant, class, Action::SeeState).await?;
+    let desktops = desktops_of(state, &pupils).await?;
+    let with_own = pupils.into_iter().map(|pupil| {
+        let own = desktops.iter().filter(|one| one.user_id == pupil.id);
+        let own = own.cloned().collect();
+        (pupil, own)
+    });
+    Ok(with_own.collect())
+}
+
+async fn start_all(
+    state: &ApiState,
+    (grant, actor): (&TeacherGrant, &Actor),
+    class: &str,
+    template: Option<&str>,
+) -> Result<Vec<Done>, HttpError> {
+    let pupils = pupils(state, grant, class, Action::StartFor).await?;
+    let started = stream::iter(pupils).map(|pupil| async move {
+        let started = state.desktops.start(&pupil, actor, template).await;
+        (pupil, started.map(|(desktop, new)| (desktop, Some(new))))
+    });
+    Ok(started.buffered(PARALLEL).collect().await)
+}
+
+async fn stop_all(
+    state: &ApiState,
+    (grant, actor): (&TeacherGrant, &Actor),
+    class: &str,
+    template: Option<&str>,
+) -> Result<Vec<Done>, HttpError> {
+    let pupils = pupils(state, grant, class, Action::Stop).await?;
+    let meant = |desktop: &Desktop| {
+        desktop.status.is_live() && template.is_none_or(|template| *template == desktop.template)
+    };
+    let mut desktops = desktops_of(state, &pupils).await?;
+    desktops.retain(meant);
+    let owned = desktops.into_iter().filter_map(|desktop| {
+        let owner = pupils.iter().find(|pupil| pupil.id == desktop.user_id);
+        owner.map(|owner| (desktop.id, owner.clone()))
+    });
+    let stopped = stream::iter(owned).map(|(id, owner)| async move {
+        let stopped = state.desktops.stop(id, actor, Reason::Teacher).await;
+        (owner, stopped.map(|desktop| (desktop, None)))
+    });
+    Ok(stopped.buffered(PARALLEL).collect().await)
+}
+
+async fn stop_of(
+    state: &ApiState,
+    (grant, actor): (&TeacherGrant, &Actor),
+    id: &str,
+) -> Result<Desktop, HttpError> {
+    let id: DesktopId = id.parse().map_err(|_| AuthzError::NotFound)?;
+    grant.desktop(&state.database, id, Action::Stop).await?;
+    Ok(state.desktops.stop(id, actor, Reason::Teacher).await?)
+}
+
+/// How it went with a pupil.
+type Done = (User, Result<(Desktop, Option<bool>), DesktopError>);
+
+/// For whom it did not work.
+fn failures(done: Vec<Done>) -> Vec<(String, HttpError)> {
+    let failed = done.into_iter().filter_map(|(pupil, result)| {
+        let error = result.err()?;
+        Some((pupil.identity.display_name().to_owned(), error.into()))
+    });
+    failed.collect()
+}
+
+/// What the forms of the teachers' pages do.
+impl Api {
+    /// The proof that somebody looks after classes.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn teacher(&self, who: &Authenticated) -> Result<TeacherGrant, AuthzError> {
+        authorize_teacher(&who.principal, &self.state.classes)
+    }
+
+    /// The pupils of a class, each with their desktops.
+    pub async fn class(
+        &self,
+        grant: &TeacherGrant,
+        class: &str,
+    ) -> Result<Vec<(User, Vec<Desktop>)>, HttpError> {
+        members(&self.state, grant, class).await
+    }
+
+    /// Starts a desktop for each pupil; returns for whom that did not work.
+    pub async fn start_class(
+        &self,
+        by: (&TeacherGrant, &Actor),
+        class: &str,
+        template: Option<&str>,
+    ) -> Result<Vec<(String, HttpError)>, HttpError> {
+        start_all(&self.state, by, class, template)
+            .await
+            .map(failures)
+    }
+
+    /// Stops the live desktops of a class; returns for whom that did not work.
+    pub async fn stop_class(
+        &self,
+        by: (&TeacherGrant, &Actor),
+        class: &str,
+        template: Option<&str>,
+    ) -> Result<Vec<(String, HttpError)>, HttpError> {
+        stop_all(&self.state, by, class, template)
+            .await
+            .map(failures)
+    }
+
+    /// Stops one pupil's desktop.
+    pub async fn stop_of_class(
+        &self,
+        by: (&TeacherGrant, &Actor),
+        id: &str,
+    ) -> Result<(), HttpError> {
+        stop_of(&self.state, by, id).await.map(|_| ())
+    }
+}
+
+fn result_of((pupil, result): Done) -> PupilResult {
     let mut of_pupil = PupilResult {
         user: PupilName {
             id: pupil.id,

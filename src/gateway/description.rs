@@ -10,6 +10,7 @@ use super::whoami::WhoAmI;
 use crate::api;
 use crate::authz::scopes::{self, Need};
 use crate::model::scope::Scope;
+use crate::portal::Section;
 use crate::respond::describe::{self, Call};
 
 /// The description of everything that a gateway at this origin answers.
@@ -19,6 +20,7 @@ pub fn document(origin: &str) -> Value {
     let mut calls: Vec<Call> = calls.map(with_scopes).collect();
     calls.extend(signing());
     calls.extend(pages());
+    calls.extend(looking_after());
     calls.extend(desktops());
     describe::document(calls, origin)
 }
@@ -162,6 +164,51 @@ fn pages() -> Vec<Call> {
         ready,
     ];
     all.into_iter().chain([kept(description)]).collect()
+}
+
+/// The pages of teachers and admins, and what their forms do.
+fn looking_after() -> Vec<Call> {
+    let seen = |path, summary: &str| {
+        let call = Call::get(path, summary);
+        let call = call.says(302, "For a page without a session: to the login.");
+        page(call, "The page.").refuses(&[400, 404])
+    };
+    let done = |path, fields: &[(&str, &str)]| {
+        let token = ("csrf_token", "The page's token.");
+        let act = ("act", "What is to be done.");
+        let yes = ("confirmed", "`yes`, if nothing shall be asked any more.");
+        let fields = [&[token, act, yes][..], fields].concat();
+        let call = Call::post(path, "Does what a form of the page says");
+        let call = call.about("It is for browsers; programs use the API.");
+        let call = call.form(&fields, false);
+        let call = call.says(303, "It is done: back to the page.");
+        page(
+            call.heads(303, "Location", "There."),
+            "A question, or what did not work.",
+        )
+        .refuses(&[400, 404, 409, 413, 429])
+    };
+    let rows = [
+        ("id", "Which row; as often as there are rows."),
+        ("back", "The query of the page."),
+    ];
+    let image = [("image", "A reference, of `act=pull`.")];
+    let one = [
+        ("class", "Its name."),
+        ("template", "What shall be started."),
+        ("id", "One desktop, of `act=stop-one`."),
+    ];
+    let class = seen("/class", "A teacher's classes, or one of them");
+    let mut all = vec![
+        class.takes("query", "name", "Which class."),
+        done("/class", &one),
+        done(Section::Desktops.path(), &rows),
+        done(Section::Sessions.path(), &rows),
+        done(Section::Images.path(), &image),
+    ];
+    let sections = Section::ALL.into_iter();
+    all.extend(sections.map(|section| seen(section.path(), "A page of admins")));
+    all
 }
 
 /// A file that is asked about before it is sent again.

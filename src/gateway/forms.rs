@@ -19,14 +19,21 @@ use crate::respond::error::HttpError;
 use crate::respond::{html, redirect};
 
 /// Largest form that is read, bytes.
-const MAX_FORM: usize = 4 * 1024;
+const MAX_FORM: usize = 16 * 1024;
 
 /// The fields of a form that came from a page of ours.
 pub(super) struct Form(bytes::Bytes);
 
 impl Form {
-    fn field(&self, name: &str) -> Option<String> {
+    pub(super) fn field(&self, name: &str) -> Option<String> {
         query_value(std::str::from_utf8(&self.0).ok(), name)
+    }
+
+    /// All values of a field that may be there often.
+    pub(super) fn fields(&self, name: &str) -> Vec<String> {
+        let pairs = url::form_urlencoded::parse(&self.0);
+        let named = pairs.filter(|(key, _)| key == name);
+        named.map(|(_, value)| value.into_owned()).collect()
     }
 }
 

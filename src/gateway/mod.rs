@@ -4,6 +4,7 @@
 mod access_log;
 mod admin_pages;
 mod auth;
+mod class_pages;
 pub mod description;
 mod desktops;
 mod extended_connect;
@@ -190,6 +191,7 @@ impl Gateway {
             Route::Home => self.home(context, &request).await,
             Route::Login => self.login(context, &request).await,
             Route::Admin(section) => self.admin_page(context, section, request).await,
+            Route::Class => self.class_page(context, request).await,
             Route::Account => self.account(context, &request).await,
             Route::Open => {
                 let open = self.open(context, side, request);

@@ -41,6 +41,8 @@ pub enum Route<'a> {
     Home,
     /// `/account`
     Account,
+    /// `/class`: classes, for teachers.
+    Class,
     /// `/admin` and what is below it.
     Admin(Section),
     /// `/open`: starts a desktop and goes there.
@@ -103,9 +105,14 @@ impl<'a> Route<'a> {
             "/" => Self::Home,
             "/account" => Self::Account,
             "/language" => Self::Language,
-            "/open" => {
+            "/open" | "/class" => {
                 let allowed = [Method::GET, Method::HEAD, Method::POST];
-                return allow(method, &allowed, "GET, HEAD, POST").map(|()| Self::Open);
+                let route = if path == "/open" {
+                    Self::Open
+                } else {
+                    Self::Class
+                };
+                return allow(method, &allowed, "GET, HEAD, POST").map(|()| route);
             }
             "/ticket" => Self::Ticket(None),
             "/login" => Self::Login,
@@ -166,7 +173,12 @@ impl<'a> Route<'a> {
             Self::Desktop { .. } | Self::DesktopRoot(_) => "desktop",
             Self::Ticket(_) => TICKET,
             Self::Api => "api",
-            Self::Home | Self::Account | Self::Admin(_) | Self::Open | Self::Language => "page",
+            Self::Home
+            | Self::Account
+            | Self::Class
+            | Self::Admin(_)
+            | Self::Open
+            | Self::Language => "page",
             Self::Login
             | Self::Authorize
             | Self::Session
@@ -304,7 +316,9 @@ mod tests {
             ("/", Route::Home),
             ("/login", Route::Login),
             ("/session", Route::Session),
+            ("/class", Route::Class),
             ("/admin", Route::Admin(Section::Overview)),
+            ("/admin/audit", Route::Admin(Section::Audit)),
             ("/ticket", Route::Ticket(None)),
             ("/ticket/a-b_c", Route::Ticket(Some("a-b_c"))),
             ("/api/container/list", Route::Api),

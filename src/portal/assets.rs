@@ -32,7 +32,10 @@ assets! {
     "frame.js": SCRIPT;
     "gateway.js": SCRIPT;
     "live.js": SCRIPT;
+    "ask.js": SCRIPT;
+    "class.js": SCRIPT;
     "home.js": SCRIPT;
+    "lists.js": SCRIPT;
     "refresh.js": SCRIPT;
     "tokens.js": SCRIPT;
     "waiting.js": SCRIPT;

@@ -14,6 +14,8 @@ pub enum Place {
     Home,
     /// `/account`
     Account,
+    /// `/class`
+    Class,
     /// `/admin` and what is below it.
     Admin(Section),
 }
@@ -50,9 +52,17 @@ impl Shell<'_> {
     pub(super) fn links(&self) -> impl Iterator<Item = Link> {
         let (place, lang) = (self.place, self.lang);
         let admin = self.role == "admin";
+        let teacher = admin || self.role == "teacher";
         let administration = lang.pick("Verwaltung", "Administration");
         let pages = [
             (true, Place::Home, "/", "Desktops", "home"),
+            (
+                teacher,
+                Place::Class,
+                "/class",
+                lang.pick("Klassen", "Classes"),
+                "class",
+            ),
             (
                 admin,
                 Place::Admin(Section::Overview),

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::model::time::Timestamp;
 use crate::overview::Alert;
 use crate::request::lang::Lang;
 
@@ -149,6 +150,13 @@ pub(super) fn short_millis(lang: Lang, millis: f64) -> String {
 /// A part of a hundred.
 pub(super) fn percent(lang: Lang, percent: f64) -> String {
     format!("{percent:.1} %").replace('.', lang.pick(",", "."))
+}
+
+/// A time as a page has it that no script has written anew.
+pub(super) fn utc(at: Timestamp) -> String {
+    let text = at.to_string();
+    let minute: String = text.chars().take(16).collect();
+    format!("{} UTC", minute.replace('T', " "))
 }
 
 /// What is wrong, and what to do about it.

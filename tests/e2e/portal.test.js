@@ -7,6 +7,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { launch, Person } from './support/browser.js';
+import { cost } from './support/cost.js';
 import { artifacts, Gateway } from './support/gateway.js';
 import { Client } from './support/http.js';
 import { barriers, looks, speak } from './support/looks.js';
@@ -82,26 +83,6 @@ function calls(page) {
   return sent;
 }
 
-/** What a load of the start page costs: bytes, the first paint, and how far things moved. */
-async function cost(page) {
-  const client = await page.context().newCDPSession(page);
-  await client.send('Network.enable');
-  await client.send('Network.setCacheDisabled', { cacheDisabled: true });
-  let bytes = 0;
-  client.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength));
-  await page.goto(`${gateway.origin}/`, { waitUntil: 'networkidle' });
-  const seen = await page.evaluate(async () => {
-    let shift = 0;
-    const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (shift += value)));
-    observer.observe({ type: 'layout-shift', buffered: true });
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const [paint] = performance.getEntriesByName('first-contentful-paint');
-    return { shift, paint: paint?.startTime };
-  });
-  await client.detach();
-  return { bytes, ...seen };
-}
-
 describe('our pages', () => {
   step('the sign-in page', async () => {
     portal = await student.page();
@@ -126,7 +107,7 @@ describe('our pages', () => {
     const loads = [];
     while (loads.length < LOADS && !loads.some(({ paint }) => paint < MOST_PAINT_MS)) {
       const fresh = await student.page();
-      loads.push(await cost(fresh));
+      loads.push(await cost(fresh, `${gateway.origin}/`));
       await fresh.close();
     }
     const { bytes, paint, shift } = loads.at(-1);

@@ -16,6 +16,7 @@ mod api;
 mod audit;
 mod backup;
 mod check;
+mod class_pages;
 mod command;
 mod conformance;
 mod conformance_cases;

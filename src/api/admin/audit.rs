@@ -73,21 +73,28 @@ pub(super) async fn list(
     Asked(query): Asked<Query>,
 ) -> Result<Response, ApiError> {
     let limit = query.limit;
-    let filter = filter(query)?;
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains(NDJSON)) {
+        let filter = filter(query)?;
         // An export has no pages, so that any number will do.
         let limit = limit.map(|limit| rows(limit, u32::MAX)).transpose()?;
         let event = Event::new(Action::AuditExported, &admin.actor);
         state.audit.record(event);
         return Ok(lines(&state.audit, filter, limit));
     }
-    let limit = rows(limit.unwrap_or(DEFAULT_ENTRIES), MAX_ENTRIES)?;
+    let (filter, limit) = query.wanted()?;
     let entries = state.audit.list(&filter, limit).await?;
     let full = u32::try_from(entries.len()).is_ok_and(|count| count == limit);
     let next = entries.last().filter(|_| full).map(|entry| entry.id);
     let entries = entries.iter().map(Entry::view).collect();
     Ok(answer(StatusCode::OK, Entries { entries, next }))
+}
+
+impl Query {
+    pub(super) fn wanted(self) -> Result<(Filter, u32), HttpError> {
+        let limit = rows(self.limit.unwrap_or(DEFAULT_ENTRIES), MAX_ENTRIES)?;
+        Ok((filter(self)?, limit))
+    }
 }
 
 fn filter(query: Query) -> Result<Filter, HttpError> {

@@ -14,17 +14,19 @@ use crate::api::routes::Routes;
 use crate::api::view::{ContainerView, OwnerView, Status, Viewer, codes, public_status};
 use crate::api::{ApiError, ApiState, answer};
 use crate::authz::AuthzError;
+use crate::authz::admin::AdminGrant;
 use crate::authz::policy::Action;
+use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State as DesktopState};
 use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
 use crate::model::schema;
 use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
-use crate::store::overview::{DesktopFilter, DesktopOrder, Sort};
+use crate::store::overview::{DesktopFilter, DesktopOrder, Page, Sort};
 
 /// Desktops that one request may stop or remove.
-const MAX_MANY: usize = 100;
+pub(super) const MAX_MANY: usize = 100;
 
 /// Which desktops, in which order.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -156,14 +158,7 @@ pub(super) async fn list(
     viewer: Viewer,
     Asked(query): Asked<Query>,
 ) -> Result<Response, ApiError> {
-    let sort = sort(query.sort.as_deref().unwrap_or("-created"))?;
-    let filter = DesktopFilter {
-        status: states(said(query.status).as_deref())?,
-        user: said(query.user),
-        template: said(query.template),
-        text: said(query.q),
-    };
-    let page = page(query.limit, query.offset)?;
+    let (filter, sort, page) = query.wanted()?;
     let listed = state
         .database
         .list_all_desktops(&filter, sort, page)
@@ -178,6 +173,19 @@ pub(super) async fn list(
         StatusCode::OK,
         OwnedContainers { containers, total },
     ))
+}
+
+impl Query {
+    pub(super) fn wanted(self) -> Result<(DesktopFilter, Sort<DesktopOrder>, Page), HttpError> {
+        let sort = sort(self.sort.as_deref().unwrap_or("-created"))?;
+        let filter = DesktopFilter {
+            status: states(said(self.status).as_deref())?,
+            user: said(self.user),
+            template: said(self.template),
+            text: said(self.q),
+        };
+        Ok((filter, sort, page(self.limit, self.offset)?))
+    }
 }
 
 /// The states behind a word of the API, which knows `creating` for all that comes up; `live` are all that hold
@@ -224,7 +232,8 @@ pub(super) async fn stop(
     viewer: Viewer,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let desktop = act(&state, &admin, &id, Action::Stop).await?;
+    let by = (admin.grant, &admin.actor);
+    let desktop = act(&state, by, &id, Action::Stop).await?;
     let container = viewer.show(&desktop);
     Ok(answer(StatusCode::OK, OneContainer { container }))
 }
@@ -235,7 +244,8 @@ pub(super) async fn remove(
     viewer: Viewer,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let desktop = act(&state, &admin, &id, Action::Remove).await?;
+    let by = (admin.grant, &admin.actor);
+    let desktop = act(&state, by, &id, Action::Remove).await?;
     let container = viewer.show(&desktop);
     Ok(answer(StatusCode::OK, OneContainer { container }))
 }
@@ -257,23 +267,23 @@ pub(super) async fn remove_many(
 }
 
 /// Stops or removes one desktop. Its user reads that it was an admin, unless they are the admin.
-async fn act(
+pub(super) async fn act(
     state: &ApiState,
-    admin: &Admin,
+    (grant, actor): (AdminGrant, &Actor),
     id: &str,
     action: Action,
 ) -> Result<Desktop, HttpError> {
     let id: DesktopId = id.parse().map_err(|_| AuthzError::NotFound)?;
     let desktops = &state.desktops;
-    let desktop = admin.grant.desktop(desktops, id, action).await?;
-    let why = if admin.actor.user == Some(desktop.user_id) {
+    let desktop = grant.desktop(desktops, id, action).await?;
+    let why = if actor.user == Some(desktop.user_id) {
         Reason::Asked
     } else {
         Reason::Admin
     };
     Ok(match action {
-        Action::Remove => desktops.remove(id, &admin.actor, why).await?,
-        _ => desktops.stop(id, &admin.actor, why).await?,
+        Action::Remove => desktops.remove(id, actor, why).await?,
+        _ => desktops.stop(id, actor, why).await?,
     })
 }
 
@@ -289,7 +299,7 @@ async fn act_on_many(
     }
     let mut results = Vec::with_capacity(many.ids.len());
     for id in &many.ids {
-        let (status, error) = match act(state, admin, id, action).await {
+        let (status, error) = match act(state, (admin.grant, &admin.actor), id, action).await {
             Ok(desktop) => (Some(public_status(desktop.status)), None),
             Err(error) => (None, Some(error.row().code)),
         };

@@ -12,7 +12,7 @@ use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
 use crate::desktop::images::{Progress, Pull};
 use crate::engine::PullFailure;
-use crate::model::audit::{Action, Event, Object};
+use crate::model::audit::{Action, Actor, Event, Object};
 use crate::model::time::Timestamp;
 use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
@@ -136,18 +136,22 @@ pub(super) async fn pull(
     admin: Admin,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Response, ApiError> {
-    if !is_reference(&wanted.image) {
-        let text = "image is a reference such as registry.example/desktop:1";
-        return Err(HttpError::Malformed(text).into());
-    }
-    let (pull, new) = state.desktops.pull(&wanted.image)?;
-    if new {
-        let event = Event::new(Action::ImagePulled, &admin.actor);
-        state
-            .audit
-            .record(event.object(Object::Image(wanted.image)));
-    }
+    let pull = begin(&state, &admin.actor, &wanted.image)?;
     Ok(answer(StatusCode::ACCEPTED, OnePull { pull: view(&pull) }))
+}
+
+pub(super) fn begin(state: &ApiState, by: &Actor, image: &str) -> Result<Pull, HttpError> {
+    if !is_reference(image) {
+        let text = "image is a reference such as registry.example/desktop:1";
+        return Err(HttpError::Malformed(text));
+    }
+    let (pull, new) = state.desktops.pull(image)?;
+    if new {
+        let event = Event::new(Action::ImagePulled, by);
+        let image = Object::Image(image.to_owned());
+        state.audit.record(event.object(image));
+    }
+    Ok(pull)
 }
 
 fn view(pull: &Pull) -> PullView {

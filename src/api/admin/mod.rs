@@ -5,6 +5,7 @@ mod audit;
 mod containers;
 mod homes;
 mod images;
+pub mod lists;
 mod log;
 mod overview;
 mod sessions;
@@ -12,15 +13,16 @@ mod users;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use hyper::Uri;
 use serde::de::DeserializeOwned;
 
-use super::ApiError;
 use super::extract::Caller;
 use super::routes::Routes;
+use super::{Api, ApiError};
 use crate::authn::Authenticated;
 use crate::authz::AuthzError;
 use crate::authz::admin::AdminGrant;
-use crate::authz::policy::Area;
+use crate::authz::policy::{Action, Area};
 use crate::model::audit::Actor;
 use crate::respond::error::HttpError;
 use crate::store::overview::Page;
@@ -86,9 +88,59 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = Query::try_from_uri(&head.uri);
+        Ok(Self::of(&head.uri)?)
+    }
+}
+
+impl<T: DeserializeOwned> Asked<T> {
+    fn of(uri: &Uri) -> Result<Self, HttpError> {
+        let query = Query::try_from_uri(uri);
         let Query(asked) = query.map_err(|error| HttpError::Query(error.body_text()))?;
         Ok(Self(asked))
+    }
+}
+
+/// What the forms of the admins' pages do. Each of these is in the audit log.
+impl Api {
+    /// Stops or removes desktops; returns what went wrong.
+    pub async fn act_on(
+        &self,
+        grant: AdminGrant,
+        actor: &Actor,
+        ids: &[String],
+        action: Action,
+    ) -> Vec<HttpError> {
+        let mut failures = Vec::new();
+        for id in ids.iter().take(containers::MAX_MANY) {
+            let done = containers::act(&self.state, (grant, actor), id, action).await;
+            failures.extend(done.err());
+        }
+        failures
+    }
+
+    /// Ends sessions; returns what went wrong. One that is over already is as it should be.
+    pub async fn end_sessions(
+        &self,
+        _: AdminGrant,
+        actor: &Actor,
+        ids: &[String],
+    ) -> Vec<HttpError> {
+        let mut failures = Vec::new();
+        for id in ids {
+            match sessions::end(&self.state, actor, id).await {
+                Ok(()) | Err(HttpError::NotFound) => {}
+                Err(error) => failures.push(error),
+            }
+        }
+        failures
+    }
+
+    /// Has the engine pull an image.
+    ///
+    /// # Errors
+    /// It is no reference of an image, or too many are being pulled.
+    pub fn pull(&self, _: AdminGrant, actor: &Actor, image: &str) -> Result<(), HttpError> {
+        images::begin(&self.state, actor, image).map(|_| ())
     }
 }
 

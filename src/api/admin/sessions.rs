@@ -9,8 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Admin, Asked, page, said};
 use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
-use crate::authz::AuthzError;
-use crate::model::audit::Action;
+use crate::model::audit::{Action, Actor};
 use crate::model::id::{SessionId, UserId};
 use crate::model::time::Timestamp;
 use crate::respond::describe::Call;
@@ -21,12 +20,12 @@ use crate::store::overview::KnownSession;
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
     /// Id or name of whose they are.
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// Rows of a page: 50 if nothing is said, 500 at most.
     #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// Rows before the page.
-    offset: Option<u32>,
+    pub(super) offset: Option<u32>,
 }
 
 /// A session, as admins see it.
@@ -115,10 +114,14 @@ pub(super) async fn revoke(
     admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id: SessionId = id.parse().map_err(|_| AuthzError::NotFound)?;
+    end(&state, &admin.actor, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn end(state: &ApiState, by: &Actor, id: &str) -> Result<(), HttpError> {
+    let id: SessionId = id.parse().map_err(|_| HttpError::NotFound)?;
     let ended = state.sign_out.sessions.end_id(id).await?;
     let ended = ended.ok_or(HttpError::NotFound)?;
-    let by = &admin.actor;
     state.sign_out.follow(&[ended], Action::SessionEnded, by);
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }

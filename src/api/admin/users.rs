@@ -20,7 +20,7 @@ use crate::model::user::Role;
 use crate::people::Forgotten;
 use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
-use crate::store::overview::{KnownUser, Sort, UserFilter, UserOrder};
+use crate::store::overview::{KnownUser, Page, Sort, UserFilter, UserOrder};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -117,34 +117,41 @@ pub(super) async fn list(
     _: Admin,
     Asked(query): Asked<Query>,
 ) -> Result<Response, ApiError> {
-    let role = match said(query.role).as_deref() {
-        None => None,
-        Some(word) => {
-            let known = [Role::Student, Role::Teacher, Role::Admin];
-            let role = known.into_iter().find(|role| role.as_str() == word);
-            Some(role.ok_or_else(|| unknown_word("role", "student, teacher, admin"))?)
-        }
-    };
-    let text = query.sort.as_deref().unwrap_or("name");
-    let by = match text.trim_start_matches('-') {
-        "name" => UserOrder::Name,
-        "last_login" => UserOrder::LastLogin,
-        "created" => UserOrder::Created,
-        _ => {
-            let words = "name, last_login, created, with a - before it for the largest first";
-            return Err(unknown_word("sort", words).into());
-        }
-    };
-    let filter = UserFilter {
-        role,
-        text: said(query.q),
-    };
-    let descending = text.starts_with('-');
-    let page = page(query.limit, query.offset)?;
-    let sort = Sort { by, descending };
+    let (filter, sort, page) = query.wanted()?;
     let listed = state.database.list_users(&filter, sort, page).await?;
     let (users, total) = (listed.rows.iter().map(view).collect(), listed.total);
     Ok(answer(StatusCode::OK, Users { users, total }))
+}
+
+impl Query {
+    pub(super) fn wanted(self) -> Result<(UserFilter, Sort<UserOrder>, Page), HttpError> {
+        let role = match said(self.role).as_deref() {
+            None => None,
+            Some(word) => {
+                let known = [Role::Student, Role::Teacher, Role::Admin];
+                let role = known.into_iter().find(|role| role.as_str() == word);
+                Some(role.ok_or_else(|| unknown_word("role", "student, teacher, admin"))?)
+            }
+        };
+        let text = self.sort.as_deref().unwrap_or("name");
+        let by = match text.trim_start_matches('-') {
+            "name" => UserOrder::Name,
+            "last_login" => UserOrder::LastLogin,
+            "created" => UserOrder::Created,
+            _ => {
+                let words = "name, last_login, created, with a - before it for the largest first";
+                return Err(unknown_word("sort", words));
+            }
+        };
+        let filter = UserFilter {
+            role,
+            text: said(self.q),
+        };
+        let descending = text.starts_with('-');
+        let page = page(self.limit, self.offset)?;
+        let sort = Sort { by, descending };
+        Ok((filter, sort, page))
+    }
 }
 
 fn view(known: &KnownUser) -> UserView<'_> {
