@@ -43,6 +43,7 @@ use crate::server::certificate::{self, Certificate, CertificateError};
 use crate::server::limits::{self, Limits, Requests};
 use crate::server::listener::Listener;
 use crate::server::redirect::Redirect;
+use crate::server::tls::Acceptor;
 use crate::server::workers::Workers;
 use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};

@@ -53,7 +53,7 @@ fn pull(lang: Lang, pull: &Pull) -> Row {
     let state = match pull.progress {
         Progress::Running(percent) => Cell::Progress(percent),
         Progress::Done => Cell::Text(String::new()),
-        Progress::Failed(_) => Cell::State(
+        Progress::Failed(..) => Cell::State(
             "error".to_owned(),
             lang.pick("Fehlgeschlagen", "Failed").to_owned(),
             lang.pick(
