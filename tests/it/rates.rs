@@ -69,10 +69,11 @@ async fn logout_tokens_of_one_address_have_a_rate() {
     let from = |address: &str| gateway.browser().with("x-forwarded-for", address);
     let mut forger = from("192.0.2.1");
     let form = [("content-type", "application/x-www-form-urlencoded")];
+    // Without a token it counts as well, and takes less time here.
     let mut taken = 0;
     let refused = loop {
         let answer = forger
-            .send(Method::POST, "/backchannel-logout", &form, "logout_token=x")
+            .send(Method::POST, "/backchannel-logout", &form, "")
             .await;
         if answer.status != StatusCode::BAD_REQUEST {
             break answer;
