@@ -55,6 +55,7 @@ WORKDIR /build
 RUN cargo install --locked cargo-auditable --version '^0.7'
 COPY Cargo.toml Cargo.lock askama.toml ./
 # The manifest names them; nothing of them is built.
+COPY benches/pure.rs benches/pure.rs
 COPY fuzz/Cargo.toml fuzz/Cargo.toml
 COPY migrations migrations
 COPY src src
