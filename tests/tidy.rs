@@ -1,4 +1,5 @@
-//! The house rules as tests: layering, sizes, headers, spawns, global state and the share of documentation.
+//! The house rules as tests: layering, sizes, headers, spawns, global state, unused dependencies and the share of
+//! documentation.
 //!
 //! Each rule has a test over the real tree here, and one in `samples` that feeds it a bad sample, so that it is
 //! known to fail. How source text is read, as text and with nothing but std, is the matter of `source`.
@@ -26,6 +27,15 @@ const DOC_PERCENT: RangeInclusive<f64> = 12.0..=20.0;
 /// Types that make a `static` item changeable.
 const CHANGEABLE: [&str; 8] = [
     "Mutex", "RwLock", "Atomic", "OnceLock", "OnceCell", "LazyLock", "LazyCell", "RefCell",
+];
+
+/// Dependencies that are brought in for work which has not landed.
+const AWAITED: [&str; 5] = [
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry-otlp",
+    "opentelemetry-http",
+    "tracing-opentelemetry",
 ];
 
 #[test]
@@ -83,6 +93,13 @@ fn documentation_is_neither_thin_nor_thick() {
     let share = doc_percent(&tree(&["src"]));
     println!("documentation: {share:.1} % of the lines in src/ without tests");
     report("documentation", &wrong_share(share));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = std::fs::read_to_string("Cargo.toml").expect("the manifest");
+    let faults = unused_dependencies(&manifest, &tree(&["src"]), &tree(&["tests", "benches"]));
+    report("dependency", &faults);
 }
 
 /// Layers that `lib.rs` does not declare, declares out of order, or that have no file.
@@ -289,6 +306,38 @@ fn wrong_share(percent: f64) -> Vec<String> {
     vec![format!(
         "{percent:.1} % of the lines in src/ without tests are documentation, wanted {low} to {high} %"
     )]
+}
+
+/// Dependencies whose crate nothing names: it is compiled, checked for advisories and shipped for nothing.
+fn unused_dependencies(manifest: &str, product: &[Source], tests: &[Source]) -> Vec<String> {
+    let names = |sources: &[Source], name: &str| {
+        let mut sources = sources.iter();
+        sources.any(|source| !words(&source.code, name).is_empty())
+    };
+    let mut section = "";
+    let mut faults = Vec::new();
+    for line in manifest.lines() {
+        if let Some(title) = line.strip_prefix('[') {
+            section = title.trim_end_matches(']');
+            continue;
+        }
+        let Some((name, _)) = line.split_once(" = ") else {
+            continue;
+        };
+        let name = name.trim_end();
+        let word = name.replace('-', "_");
+        let used = match section {
+            "dependencies" => names(product, &word),
+            "dev-dependencies" => names(product, &word) || names(tests, &word),
+            _ => true,
+        };
+        if !used && !name.starts_with('#') && !AWAITED.contains(&name) {
+            faults.push(format!(
+                "Cargo.toml: nothing names `{word}`, so [{section}] needs no {name}"
+            ));
+        }
+    }
+    faults
 }
 
 fn each(roots: &[&str], rule: &str, check: impl Fn(&Source) -> Vec<String>) {

@@ -289,3 +289,19 @@ fn the_lexer_tells_code_from_comments_and_literals() {
         (text.len(), text.len())
     );
 }
+
+#[test]
+fn a_dependency_that_nothing_names_is_found() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\nused-here = \"1\" # why\nidle = { version = \"1\" }\n\
+                    tested = \"1\"\n# gone = \"1\"\n[dev-dependencies]\ntested = \"1\"\nalso-idle = \"1\"\n";
+    let product = [Source::new(
+        "src/lib.rs",
+        "use used_here::x; // idle\nconst S: &str = \"idle\";",
+    )];
+    let tests = [Source::new("tests/x.rs", "tested::run();")];
+    let faults = unused_dependencies(manifest, &product, &tests);
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    for (fault, part) in faults.iter().zip(["`idle`", "`tested`", "`also_idle`"]) {
+        assert!(fault.contains(part), "{fault:?} should contain {part:?}");
+    }
+}
