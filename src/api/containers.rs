@@ -154,7 +154,7 @@ pub(super) async fn start(
     let url = url(&state, &desktop);
     let queue = state.desktops.queue_place(&desktop).await?;
     let location = url.parse();
-    let progress = viewer.progress(&desktop);
+    let progress = ProgressView::of(&desktop);
     let started = Started {
         container: viewer.show(&desktop),
         url,
@@ -201,7 +201,7 @@ pub(super) async fn status(
         container: viewer.show(&desktop),
         url: url(&state, &desktop),
         queue: queue.map(QueueView::from),
-        progress: viewer.progress(&desktop),
+        progress: ProgressView::of(&desktop),
         engine_status,
     };
     Ok(answer(StatusCode::OK, status))

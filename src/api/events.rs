@@ -206,7 +206,7 @@ async fn message(
             EventMessage::Container {
                 container,
                 queue: queue.map(QueueView::from),
-                progress: viewer.progress(desktop),
+                progress: ProgressView::of(desktop),
             }
         }
     };

@@ -158,19 +158,19 @@ fn steps() -> RefOr<Schema> {
     )
 }
 
-impl Viewer {
+impl ProgressView {
     /// How far a start is; `None` if none is under way.
-    pub fn progress(&self, desktop: &Desktop) -> Option<ProgressView> {
+    pub fn of(desktop: &Desktop) -> Option<Self> {
         let (step, percent) = match desktop.status {
             State::Queued => ("queued", None),
-            State::Creating => match self.desktops.pull_percent(&desktop.image_name) {
+            State::Creating => match desktop.pull_percent {
                 Some(percent) => ("pulling", Some(percent)),
                 None => ("creating", None),
             },
             State::Starting => ("starting", None),
             _ => return None,
         };
-        Some(ProgressView { step, percent })
+        Some(Self { step, percent })
     }
 }
 

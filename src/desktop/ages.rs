@@ -148,6 +148,7 @@ mod tests {
             status,
             status_reason: None,
             status_detail: None,
+            pull_percent: None,
             host_port: None,
             container_port: 6901,
             created_at: Timestamp::from_millis(started),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pool::Member;
+use super::pulls::Waited;
+use super::queue::Turn;
 use super::readiness::{self, Answer};
 use super::start::PORT_ATTEMPTS;
 use super::trouble::Failure;
@@ -13,12 +15,12 @@ use super::upstream::{DialError, Fingerprint, Upstream};
 use super::{DesktopError, Desktops};
 use tracing::Instrument as _;
 
+use crate::engine::EngineError;
 use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
-use crate::engine::{EngineError, Percent};
 use crate::model::desktop::{Desktop, State};
 use crate::model::failpoint::Failpoint;
 use crate::model::reason::Reason;
-use crate::model::template::{Pull, Template, TlsVerify};
+use crate::model::template::{Template, TlsVerify};
 use crate::store::StoreError;
 use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
@@ -175,6 +177,8 @@ impl Desktops {
             .await?;
         self.reached(Failpoint::StartCreating).await;
         self.announce_queue().await;
+        let turn = self.image_first(desktop, template, turn).await?;
+        let turn = turn.ok_or(LaunchError::Overtaken)?;
         if desktop.status == State::Creating {
             let container = self.make_container(desktop, template).await?;
             self.reached(Failpoint::StartStarted).await;
@@ -191,6 +195,36 @@ impl Desktops {
         }
         drop(turn);
         ready.await
+    }
+
+    /// Sees to the image of a desktop whose container is to be made. Whoever waits for one gives the turn back meanwhile:
+    /// others need it, whose images are there. `None` when it was stopped, or nobody has turns any more.
+    async fn image_first<'a>(
+        &'a self,
+        desktop: &Desktop,
+        template: &Template,
+        turn: Turn<'a>,
+    ) -> Result<Option<Turn<'a>>, LaunchError> {
+        let image = &desktop.image_name;
+        if desktop.status != State::Creating {
+            return Ok(Some(turn));
+        }
+        if !self.wants_pull(image, template.pull).await? {
+            if desktop.pull_percent.is_some() {
+                // A gateway that is gone waited for it.
+                self.inner
+                    .parts
+                    .database
+                    .await_pull(desktop.id, None)
+                    .await?;
+            }
+            return Ok(Some(turn));
+        }
+        turn.give_back();
+        match self.wait_for_image(desktop).await? {
+            Waited::There => Ok(self.inner.queue.turn().await),
+            Waited::Overtaken => Ok(None),
+        }
     }
 
     /// Gives a container of the pool to the desktop whose id it has. `false` when it is lost, and the desktop has to
@@ -279,7 +313,6 @@ impl Desktops {
         template: &Template,
     ) -> Result<String, LaunchError> {
         let parts = &self.inner.parts;
-        self.bring_image(&desktop.image_name, template.pull).await?;
         let network = network(self.place(), template.network, desktop.id);
         let owner = self.belongings(desktop).await?;
         let password = parts.passwords.of(desktop.id);
@@ -314,26 +347,6 @@ impl Desktops {
             groups: database.groups_of(user).await?,
             home_generation: database.home_generation(user, template).await?,
         })
-    }
-
-    /// Sees to the image, as the template wants it.
-    pub(super) async fn bring_image(&self, image: &str, pull: Pull) -> Result<(), EngineError> {
-        let engine = &self.inner.parts.engine;
-        let there = engine.has_image(image).await?;
-        match pull {
-            Pull::Missing | Pull::Always if !there => {
-                tracing::info!(image, "pulling image");
-                engine.pull(image, &Percent::default()).await
-            }
-            Pull::Always => {
-                if let Err(error) = engine.pull(image, &Percent::default()).await {
-                    tracing::warn!(image, error = %ErrorChain(&error), "not pulled, the image at hand is used");
-                }
-                Ok(())
-            }
-            Pull::Never if !there => Err(EngineError::ImageMissing),
-            Pull::Missing | Pull::Never => Ok(()),
-        }
     }
 
     /// The container that an earlier attempt at this very desktop left behind.

@@ -6,7 +6,7 @@ mod ages;
 pub mod directory;
 mod extend;
 pub mod homes;
-pub mod images;
+mod images;
 mod launch;
 pub mod lead;
 mod log_tail;
@@ -18,6 +18,7 @@ mod pace;
 pub mod password;
 mod pool;
 mod ports;
+pub mod pulls;
 mod queue;
 pub mod readiness;
 pub mod reaper;
@@ -126,6 +127,9 @@ pub enum DesktopError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The image could not be brought to the engine, for everybody who waited for it.
+    #[error(transparent)]
+    Pull(Arc<EngineError>),
 }
 
 /// What the desktops of one installation need.
@@ -170,7 +174,7 @@ struct Inner {
     leader: Leader,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
-    pulls: Mutex<images::Pulls>,
+    pulls: Mutex<pulls::Pulls>,
     /// How long each has been idle, for the reaper.
     ages: Mutex<Ages>,
     warnings: Mutex<Warnings>,

@@ -38,11 +38,23 @@ pub struct QueuePlace {
 pub(super) struct Turn<'a> {
     queue: &'a StartQueue,
     begun: Instant,
+    /// Its length says how long turns take.
+    counts: bool,
     _slot: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// Gives it back before anything was done with it.
+    pub(super) fn give_back(mut self) {
+        self.counts = false;
+    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if !self.counts {
+            return;
+        }
         let took = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mean = |pace: u64| Some((pace * WEIGHT + took.min(600_000)) / (WEIGHT + 1));
         // The closure always returns a value, so this cannot fail.
@@ -70,6 +82,7 @@ impl StartQueue {
         Some(Turn {
             queue: self,
             begun: Instant::now(),
+            counts: true,
             _slot: slot,
         })
     }
@@ -80,6 +93,7 @@ impl StartQueue {
         Some(Turn {
             queue: self,
             begun: Instant::now(),
+            counts: true,
             _slot: slot,
         })
     }
@@ -140,6 +154,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
             drop(turn);
         }
+        queue.turn().await.expect("a turn").give_back();
         let learnt = queue.place(5).estimate.as_millis();
         assert!((3000..3050).contains(&learnt), "{learnt} ms");
     }

@@ -37,6 +37,7 @@ impl Failure {
     pub(super) fn of_desktop(error: &DesktopError) -> Self {
         match error {
             DesktopError::Engine(error) => Self::of_engine(error),
+            DesktopError::Pull(error) => Self::of_engine(error),
             DesktopError::Store(_) => Self::bare(Reason::Database),
             _ => Self::bare(Reason::Engine),
         }

@@ -318,9 +318,7 @@ impl Desktops {
     async fn try_member(&self, template: &Template, place: u32) -> Result<bool, DesktopError> {
         match self.make_member(template, place).await {
             Ok(made) => Ok(made),
-            Err(DesktopError::Engine(error))
-                if !matches!(error, EngineError::Unreachable(_) | EngineError::Timeout(_)) =>
-            {
+            Err(DesktopError::Engine(error)) if !error.is_away() => {
                 tracing::warn!(template = %template.id, error = %ErrorChain(&error), "no container can be kept ready");
                 Ok(false)
             }
@@ -329,10 +327,12 @@ impl Desktops {
     }
 
     async fn make_member(&self, template: &Template, place: u32) -> Result<bool, DesktopError> {
+        if !self.image_for_pool(&template.image, template.pull).await? {
+            return Ok(false);
+        }
         let Some(turn) = self.inner.queue.turn_if_free() else {
             return Ok(false);
         };
-        self.bring_image(&template.image, template.pull).await?;
         let Some(member) = self.member_container(template, place).await? else {
             return Ok(false);
         };

@@ -31,7 +31,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_DESKTOP, LABEL_INSTANCE, Network, container_name};
 use super::{
-    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
+    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, PullFailure,
+    Stats,
 };
 use trouble::{sort, sort_pull};
 
@@ -40,17 +41,40 @@ use crate::model::time::Timestamp;
 
 /// How long one ordinary call may take. Creating a container on a busy disk is the slowest.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a question about health may take.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a registry may take to say whether it has an image.
-const REGISTRY_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a pull may take.
-const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How long the engine may take, by what it is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// A question about health, and the first word.
+    pub ping: Duration,
+    /// A question about containers, images or volumes.
+    pub look: Duration,
+    /// A question that a registry has to answer.
+    pub registry: Duration,
+    /// The time in which a pull says nothing new.
+    pub silence: Duration,
+    /// A whole pull.
+    pub pull: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_secs(3),
+            look: Duration::from_secs(20),
+            registry: Duration::from_secs(15),
+            // Layers are unpacked on slow disks as well.
+            silence: Duration::from_secs(60),
+            pull: Duration::from_secs(4 * 60 * 60),
+        }
+    }
+}
 
 /// The Docker engine at one address.
 #[derive(Debug)]
 pub struct DockerEngine {
     host: String,
+    deadlines: Deadlines,
     client: OnceCell<Docker>,
     /// Held while the network is looked for and made.
     preparing: Mutex<()>,
@@ -62,29 +86,76 @@ impl DockerEngine {
     /// An engine that is connected to when first used.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
+        Self::with_deadlines(config, Deadlines::default())
+    }
+
+    /// The same with other deadlines.
+    #[must_use]
+    pub fn with_deadlines(config: EngineConfig, deadlines: Deadlines) -> Self {
         Self {
             host: config.docker_host,
+            deadlines,
             client: OnceCell::new(),
             preparing: Mutex::new(()),
             without_quota: AtomicBool::new(false),
         }
     }
 
-    /// The connection, with the API version that both sides know.
+    /// The connection, with the API version that both sides know. One caller after the other tries to have it, none longer
+    /// than a question about health may take.
     async fn client(&self) -> Result<&Docker, EngineError> {
-        self.client
-            .get_or_try_init(|| async {
-                let seconds = CALL_TIMEOUT.as_secs();
-                let client = if self.host.starts_with("unix://") {
-                    Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
-                } else {
-                    Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
-                };
-                let client = client.map_err(EngineError::Unreachable)?;
-                within(PING_TIMEOUT, client.negotiate_version()).await
-            })
-            .await
+        let limit = self.deadlines.ping;
+        let connected = self.client.get_or_try_init(|| async {
+            let seconds = CALL_TIMEOUT.as_secs();
+            let client = if self.host.starts_with("unix://") {
+                Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
+            } else {
+                Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
+            };
+            let client = client.map_err(EngineError::Unreachable)?;
+            within(limit, client.negotiate_version()).await
+        });
+        match tokio::time::timeout(limit, connected).await {
+            Ok(connected) => connected,
+            Err(_) => Err(EngineError::Timeout(limit)),
+        }
     }
+
+    /// Brings an image, and says what comes.
+    async fn pull_steps(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
+        let (reference, tag) = reference_of(image);
+        let options = CreateImageOptionsBuilder::new()
+            .from_image(reference)
+            .tag(tag)
+            .build();
+        let client = self.client().await?;
+        let mut steps = client.create_image(Some(options), None, None);
+        let (mut layers, silence) = (HashMap::new(), self.deadlines.silence);
+        loop {
+            match tokio::time::timeout(silence, steps.next()).await {
+                Ok(Some(Ok(step))) => note_layer(&mut layers, step, percent),
+                Ok(Some(Err(Error::RequestTimeoutError))) | Err(_) => {
+                    let error = Error::RequestTimeoutError;
+                    return Err(EngineError::Pull(PullFailure::Stalled, error));
+                }
+                Ok(Some(Err(error))) => return Err(sort_pull(error, silence)),
+                Ok(None) => break,
+            }
+        }
+        if self.image_id(image).await?.is_some() {
+            return Ok(());
+        }
+        let error = "the pull ended, and the image is not there".to_owned();
+        let error = Error::DockerStreamError { error };
+        Err(EngineError::Pull(PullFailure::Other, error))
+    }
+}
+
+/// A reference and the tag to ask for beside it: without one, Docker pulls every tag there is.
+fn reference_of(image: &str) -> (&str, &str) {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    let is_whole = name.contains([':', '@']);
+    (image, if is_whole { "" } else { "latest" })
 }
 
 /// Runs a call under a deadline and sorts its error.
@@ -165,7 +236,12 @@ impl Engine for DockerEngine {
 
     async fn ping(&self) -> Result<(), EngineError> {
         let client = self.client().await?;
-        within(PING_TIMEOUT, client.ping()).await.map(|_| ())
+        let said = within(self.deadlines.ping, client.ping()).await?;
+        if said.trim() == "OK" {
+            return Ok(());
+        }
+        let error = "what answers is no container engine".to_owned();
+        Err(EngineError::Refused(Error::DockerStreamError { error }))
     }
 
     async fn prepare(&self, network: &Network, instance: &str) -> Result<(), EngineError> {
@@ -184,7 +260,7 @@ impl Engine for DockerEngine {
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         let client = self.client().await?;
-        match within(CALL_TIMEOUT, client.inspect_image(image)).await {
+        match within(self.deadlines.look, client.inspect_image(image)).await {
             Ok(found) => Ok(Some(found.id.unwrap_or_default())),
             Err(EngineError::ImageMissing | EngineError::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -193,7 +269,11 @@ impl Engine for DockerEngine {
 
     async fn images(&self) -> Result<Vec<Image>, EngineError> {
         let client = self.client().await?;
-        let found = within(CALL_TIMEOUT, client.list_images(None::<ListImagesOptions>)).await?;
+        let found = within(
+            self.deadlines.look,
+            client.list_images(None::<ListImagesOptions>),
+        )
+        .await?;
         let images = found.into_iter().map(|image| Image {
             id: image.id,
             names: image.repo_tags,
@@ -223,26 +303,17 @@ impl Engine for DockerEngine {
     }
 
     async fn pull(&self, image: &str, percent: &Percent) -> Result<(), EngineError> {
-        let client = self.client().await?;
-        let options = CreateImageOptionsBuilder::new().from_image(image).build();
-        let mut layers = HashMap::new();
-        let pull = client
-            .create_image(Some(options), None, None)
-            .try_for_each(|step| {
-                note_layer(&mut layers, step, percent);
-                async { Ok(()) }
-            });
-        match tokio::time::timeout(PULL_TIMEOUT, pull).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(sort_pull(error, CALL_TIMEOUT)),
-            Err(_) => Err(EngineError::Timeout(PULL_TIMEOUT)),
+        let limit = self.deadlines.pull;
+        match tokio::time::timeout(limit, self.pull_steps(image, percent)).await {
+            Ok(pulled) => pulled,
+            Err(_) => Err(EngineError::Timeout(limit)),
         }
     }
 
     async fn can_pull(&self, image: &str) -> Result<(), EngineError> {
         let client = self.client().await?;
         let asked = client.inspect_registry_image(image, None);
-        within(REGISTRY_TIMEOUT, asked).await.map(|_| ())
+        within(self.deadlines.registry, asked).await.map(|_| ())
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
@@ -339,7 +410,7 @@ impl Engine for DockerEngine {
 
     async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {
         let client = self.client().await?;
-        match within(CALL_TIMEOUT, client.inspect_volume(volume)).await {
+        match within(self.deadlines.look, client.inspect_volume(volume)).await {
             Ok(_) => Ok(true),
             Err(EngineError::NotFound) => Ok(false),
             Err(error) => Err(error),
@@ -355,7 +426,12 @@ impl Engine for DockerEngine {
 
     async fn inspect(&self, container: &str) -> Result<Option<Container>, EngineError> {
         let client = self.client().await?;
-        match within(CALL_TIMEOUT, client.inspect_container(container, None)).await {
+        match within(
+            self.deadlines.look,
+            client.inspect_container(container, None),
+        )
+        .await
+        {
             Ok(found) => Ok(Some(inspected(found))),
             Err(EngineError::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -369,7 +445,7 @@ impl Engine for DockerEngine {
             .all(true)
             .filters(&filters)
             .build();
-        let found = within(CALL_TIMEOUT, client.list_containers(Some(options))).await?;
+        let found = within(self.deadlines.look, client.list_containers(Some(options))).await?;
         Ok(found.into_iter().map(listed).collect())
     }
 
@@ -399,7 +475,7 @@ impl Engine for DockerEngine {
         let lines = client
             .logs(container, Some(options))
             .map_ok(|line| line.to_string());
-        let lines: Vec<String> = within(CALL_TIMEOUT, lines.try_collect()).await?;
+        let lines: Vec<String> = within(self.deadlines.look, lines.try_collect()).await?;
         Ok(lines.concat())
     }
 }
@@ -501,4 +577,22 @@ fn happened(message: EventMessage) -> Option<Event> {
         name,
         action: message.action?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_the_latest_and_not_all_of_them() {
+        for (image, tag) in [
+            ("alpine", "latest"),
+            ("registry.test:5000/a/b", "latest"),
+            ("registry.test:5000/a/b:1", ""),
+            ("alpine:3", ""),
+            ("alpine@sha256:00", ""),
+        ] {
+            assert_eq!(reference_of(image), (image, tag));
+        }
+    }
 }

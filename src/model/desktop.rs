@@ -122,6 +122,8 @@ pub struct Desktop {
     pub status_reason: Option<String>,
     /// What is behind it, a few lines: what the desktop wrote last, or the engine's own words.
     pub status_detail: Option<String>,
+    /// How much of its image is there, while it waits for that.
+    pub pull_percent: Option<u8>,
     /// The port on the host that leads to it; none where nothing is published.
     pub host_port: Option<u16>,
     /// The port inside the container.
@@ -166,6 +168,7 @@ impl Desktop {
             status: State::Queued,
             status_reason: None,
             status_detail: None,
+            pull_percent: None,
             host_port: None,
             container_port: template.port,
             created_at: now,

@@ -422,6 +422,7 @@ fn desktop(error: &DesktopError) -> Row {
         DesktopError::NotFound => Row::not_found(),
         DesktopError::Store(_) => Row::database(),
         DesktopError::Engine(error) => engine(error),
+        DesktopError::Pull(error) => engine(error),
     }
 }
 

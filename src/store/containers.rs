@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 
 const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
     status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
-    last_used, extensions, gateway, status_detail";
+    last_used, extensions, gateway, status_detail, pull_percent";
 
 pub(super) const LIVE: &str =
     "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
@@ -163,7 +163,7 @@ impl Database {
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
             let done = sqlx::query(
-                "UPDATE containers SET status = $1, status_reason = $2, status_detail = $11,
+                "UPDATE containers SET status = $1, status_reason = $2, status_detail = $11, pull_percent = NULL,
                      container_id = COALESCE($3, container_id),
                      started_at = COALESCE($4, started_at),
                      stopped_at = COALESCE($5, stopped_at),
@@ -347,6 +347,7 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
         status: State::from_word(&status).ok_or_else(|| corrupt("status", &status))?,
         status_reason: (row.text)("status_reason")?,
         status_detail: (row.text)("status_detail")?,
+        pull_percent: (row.number)("pull_percent")?.map(percent_from),
         host_port: (row.number)("host_port")?.map(port_from).transpose()?,
         container_port: port_from((row.number)("container_port")?.unwrap_or_default())?,
         created_at: time("created_at")?.unwrap_or_default(),
@@ -362,6 +363,11 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
 
 fn count_from(number: i64) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(|_| StoreError::Corrupt(format!("count {number}")))
+}
+
+/// Percents are a hint, and nothing depends on them.
+fn percent_from(number: i64) -> u8 {
+    u8::try_from(number.clamp(0, 100)).unwrap_or_default()
 }
 
 fn port_from(number: i64) -> Result<u16, StoreError> {

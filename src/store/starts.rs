@@ -7,6 +7,7 @@ use super::containers::LIVE;
 use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::Desktop;
+use crate::model::id::DesktopId;
 
 /// How many desktops there may be.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +142,56 @@ impl Database {
                 }
                 Err(error) => overtaken(error),
             }
+        })
+    }
+}
+
+impl Database {
+    /// Records that a start waits for its image, of which this much is there, or `None` when it waits no more. `false`
+    /// when it is no start any more that could wait.
+    pub async fn await_pull(&self, id: DesktopId, percent: Option<u8>) -> Result<bool, StoreError> {
+        on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
+            let done = sqlx::query(
+                "UPDATE containers SET pull_percent = $1 WHERE id = $2 AND status = 'creating'",
+            )
+            .bind(percent.map(i64::from))
+            .bind(id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+            let waits = done.rows_affected() == 1;
+            if waits {
+                announce!(self, transaction, DESKTOPS, "");
+                transaction.commit().await?;
+            }
+            Ok(waits)
+        })
+    }
+
+    /// Records for all starts that wait for an image that this much of it is there, if that is more than they know: all of
+    /// them at once, so that a class that waits costs no more than one person.
+    pub async fn note_pull(
+        &self,
+        engine: &str,
+        image: &str,
+        percent: u8,
+    ) -> Result<(), StoreError> {
+        on_pool!(self, |pool| {
+            let mut transaction = pool.begin().await?;
+            let done = sqlx::query(
+                "UPDATE containers SET pull_percent = $1
+                 WHERE engine = $2 AND image_name = $3 AND status = 'creating' AND pull_percent < $1",
+            )
+            .bind(i64::from(percent))
+            .bind(engine)
+            .bind(image)
+            .execute(&mut *transaction)
+            .await?;
+            if done.rows_affected() > 0 {
+                announce!(self, transaction, DESKTOPS, "");
+                transaction.commit().await?;
+            }
+            Ok(())
         })
     }
 }

@@ -48,6 +48,7 @@ mod provider_faults;
 mod provider_word;
 mod providers;
 mod proxy;
+mod pulls;
 mod rates;
 mod reference;
 mod request_ids;

@@ -17,7 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::browser::Browser;
-use crate::support::gateway::{PATIENCE, TestGateway, eventually};
+use crate::support::gateway::{PATIENCE, TEMPLATE, TestGateway, eventually};
 use crate::support::postgres::OwnDatabase;
 use crate::support::socket::{open_events, open_h1};
 
@@ -154,6 +154,58 @@ async fn fifty_starts_of_one_person_over_two_gateways_make_one_desktop_on_postgr
         return;
     };
     fifty_starts(on(&own, &[("START_RATE", "100/1m")]).await).await;
+    own.drop().await;
+}
+
+/// What a start is at, as another gateway tells it.
+async fn story_of_progress(here: TestGateway) {
+    let there = here.another().await;
+    let session = here.session("pupil").await;
+    let bearer = format!("Bearer {session}");
+    let mut pupil = here.browser().with("authorization", &bearer);
+    let mut abroad = there.browser().with("authorization", &bearer);
+    let mut socket = open_events(&there, &session).await;
+    let started = pupil.post("/api/container/start", "").await;
+    assert_eq!(started.status, StatusCode::CREATED);
+    let at_forty = |event: &Value| {
+        event["progress"]["step"] == "pulling" && event["progress"]["percent"] == 40
+    };
+    let took = told(&mut socket, at_forty).await;
+    println!("the percentage is told elsewhere after {took:?}");
+    let status = abroad.get("/api/container/status").await.json();
+    assert!(at_forty(&status), "{status}");
+
+    here.engine.held.store(true, Ordering::SeqCst);
+    here.engine.pull_on.notify_one();
+    told(&mut socket, |event| event["progress"]["step"] == "creating").await;
+    let mut next = here.program("next").await;
+    next.post("/api/container/start", "").await;
+    next.gateway = there.addr;
+    let status = next.get("/api/container/status").await.json();
+    assert_eq!(status["queue"]["position"], 1, "{status}");
+    assert_eq!(status["progress"]["step"], "queued", "{status}");
+    here.engine.held.store(false, Ordering::SeqCst);
+    told(&mut socket, becomes("running")).await;
+    there.stop().await;
+    here.stop().await;
+}
+
+const FAR: [(&str, &str); 2] = [
+    (TEMPLATE, "id = 'far'\nimage = 'good/desktop:1'"),
+    ("PARALLEL_STARTS", "1"),
+];
+
+#[tokio::test]
+async fn any_gateway_tells_how_far_a_start_is_on_sqlite() {
+    story_of_progress(TestGateway::start_with(&FAR).await).await;
+}
+
+#[tokio::test]
+async fn any_gateway_tells_how_far_a_start_is_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    story_of_progress(on(&own, &FAR).await).await;
     own.drop().await;
 }
 

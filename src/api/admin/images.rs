@@ -10,7 +10,7 @@ use super::Admin;
 use crate::api::extract::JsonBody;
 use crate::api::routes::Routes;
 use crate::api::{ApiError, ApiState, answer};
-use crate::desktop::images::{Progress, Pull};
+use crate::desktop::pulls::{Progress, Pull};
 use crate::engine::PullFailure;
 use crate::model::audit::{Action, Actor, Event, Object};
 use crate::model::time::Timestamp;

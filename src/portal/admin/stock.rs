@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Section;
 use super::list::{Asked, Cell, Column, Row, list};
-use crate::desktop::images::{Progress, Pull};
+use crate::desktop::pulls::{Progress, Pull};
 use crate::engine::Image;
 use crate::model::template::{Home, Template};
 use crate::portal::shell::Shell;
