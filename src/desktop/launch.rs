@@ -32,6 +32,10 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 const BOOT_TURN: Duration = Duration::from_secs(5);
 /// How often the container itself is looked at meanwhile.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a start that is under way waits for an engine that does not answer: as long as a restart takes.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two questions whether it answers again.
+const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that refuse our password before the start fails; KasmVNC locks us out at five.
 const MAX_REFUSALS: u32 = 3;
 
@@ -82,6 +86,14 @@ impl LaunchError {
             Self::Store(_) => Failure::bare(Reason::Database),
         }
     }
+
+    /// Whether it is the engine that is not there, so that the same may go well when it is.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Engine(error) | Self::Desktop(DesktopError::Engine(error)) => error.is_away(),
+            _ => false,
+        }
+    }
 }
 
 impl Desktops {
@@ -104,7 +116,7 @@ impl Desktops {
     async fn launch(&self, desktop: Desktop, member: Option<Member>) {
         let id = desktop.id;
         let row = desktop.clone();
-        let outcome = self.try_launch(desktop, member).await;
+        let outcome = self.launch_patiently(desktop, member).await;
         // The pool has a free place, or room was taken that it has to give back.
         self.inner.pool.bell.notify_one();
         match outcome {
@@ -125,6 +137,34 @@ impl Desktops {
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), log, "start failed");
                 self.fail_start(id, &failure).await;
             }
+        }
+    }
+
+    /// Tries again when the engine was away for a moment: what it did of the last attempt is found by the next.
+    async fn launch_patiently(
+        &self,
+        mut desktop: Desktop,
+        mut member: Option<Member>,
+    ) -> Result<Duration, LaunchError> {
+        let id = desktop.id;
+        let mut first = None;
+        loop {
+            let error = match self.try_launch(desktop, member.take()).await {
+                Err(error) if error.is_away() => error,
+                other => return other,
+            };
+            let until = *first.get_or_insert_with(|| Instant::now() + ENGINE_PATIENCE);
+            tracing::warn!(desktop = %id, error = %ErrorChain(&error), "a start waits for the container engine");
+            tokio::time::sleep(ENGINE_PAUSE).await;
+            while self.engine_ready().await.is_err() && Instant::now() < until {
+                tokio::time::sleep(ENGINE_PAUSE).await;
+            }
+            if Instant::now() >= until {
+                return Err(error);
+            }
+            let row = self.inner.parts.database.find_desktop(id).await?;
+            let row = row.filter(|row| row.status.is_launching());
+            desktop = row.ok_or(LaunchError::Overtaken)?;
         }
     }
 

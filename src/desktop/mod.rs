@@ -73,6 +73,9 @@ pub use usage::Usage;
 use usage::Usages;
 use warnings::Warnings;
 
+/// How long somebody who looks at a desktop waits for the engine's word on it: pages ask again and again.
+const GLANCE: Duration = Duration::from_secs(3);
+
 /// Why something could not be done with a desktop.
 #[derive(Debug, thiserror::Error)]
 pub enum DesktopError {
@@ -446,12 +449,9 @@ impl Desktops {
     /// # Errors
     /// The engine does not answer; the caller still has the row.
     pub async fn refresh(&self, desktop: Desktop) -> Result<(Desktop, &'static str), DesktopError> {
-        let container = self
-            .inner
-            .parts
-            .engine
-            .inspect(&desktop.container_name)
-            .await?;
+        let seen = self.inner.parts.engine.inspect(&desktop.container_name);
+        let seen = tokio::time::timeout(GLANCE, seen).await;
+        let container = seen.map_err(|_| EngineError::Timeout(GLANCE))??;
         let status = container
             .as_ref()
             .map_or("absent", |container| container.state.as_str());

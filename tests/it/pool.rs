@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::support::browser::Browser;
 use crate::support::gateway::{PATIENCE, TEMPLATE, TestGateway, eventually, own_ports};
+use crate::support::postgres::OwnDatabase;
 
 fn exam(warm: u32) -> String {
     format!("id = 'exam'\nimage = 'i'\nhome = 'none'\nwarm = {warm}")
@@ -153,6 +154,38 @@ async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop() {
     assert_eq!(gateway.engine.all().len(), 12);
     second.stop().await;
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_gateway_that_leads_fills_the_pool_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let first = start_with(2, &[("DATABASE_URL", &own.url)]).await;
+    eventually("it leads", || async {
+        first.desktops.leader().is_leading()
+    })
+    .await;
+    ready(&first, 2).await;
+    let second = first.another().await;
+    let created = || first.engine.created.load(Ordering::SeqCst);
+    let before = created();
+    first.engine.vanish(&members(&first)[0]);
+    second.desktops.fill_pool().await.unwrap();
+    assert!(!second.desktops.leader().is_leading());
+    assert_eq!((created(), members(&first).len()), (before, 1));
+    first.desktops.fill_pool().await.unwrap();
+    assert_eq!((created(), members(&first).len()), (before + 1, 2));
+
+    first.kill().await;
+    eventually("another one leads", || async {
+        second.desktops.leader().is_leading()
+    })
+    .await;
+    second.engine.vanish(&members(&second)[0]);
+    ready(&second, 2).await;
+    second.stop().await;
+    own.drop().await;
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! Desktops that fail say why: the right word, a sentence, and what is behind it for whoever may read that.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use bollard::errors::Error;
 use deskgate::engine::{EngineError, PullFailure};
+use deskgate::model::desktop::State;
 use deskgate::model::user::{Identity, Role};
+use deskgate::store::Database;
+use deskgate::store::containers::Change;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -10,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::browser::Browser;
 use crate::support::fake_engine::{Ending, Trouble};
-use crate::support::gateway::{TEMPLATE, TestGateway, identity};
+use crate::support::gateway::{TEMPLATE, TestGateway, eventually, identity};
 use crate::support::socket::{Socket, next, open_all_events, open_events};
 
 /// Starts a desktop and waits for what becomes of it.
@@ -165,5 +171,67 @@ async fn a_full_disk_is_told_and_admins_hear_the_detail_in_events() {
     // What was in the way is gone: the next start works.
     *gateway.engine.create_trouble.lock().unwrap() = None;
     gateway.running_desktop(&mut pupil).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_an_engine_that_is_away_for_a_moment() {
+    let gateway = TestGateway::start().await;
+    *gateway.engine.create_trouble.lock().unwrap() =
+        Some(|| EngineError::Timeout(Duration::from_secs(60)));
+    let mut pupil = gateway.program("pupil").await;
+    let mut other = gateway.program("other").await;
+    for somebody in [&mut pupil, &mut other] {
+        let started = somebody.post("/api/container/start", "").await;
+        assert_eq!(started.status, StatusCode::CREATED);
+    }
+    let in_vain = || {
+        let said = gateway.engine.said.lock().unwrap();
+        said.iter().filter(|said| *said == "create in vain").count()
+    };
+    eventually("both are tried", || async { in_vain() >= 2 }).await;
+    // Now it answers nothing at all.
+    gateway.engine.down.store(true, Ordering::SeqCst);
+    assert_eq!(status(&mut pupil).await["status"], "creating");
+    let stopped = other.post("/api/container/stop", "").await;
+    assert_eq!(stopped.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(stopped.header("retry-after").is_some());
+    *gateway.engine.create_trouble.lock().unwrap() = None;
+    gateway.engine.down.store(false, Ordering::SeqCst);
+    eventually("it runs", || {
+        let mut pupil = pupil.clone();
+        async move { status(&mut pupil).await["status"] == "running" }
+    })
+    .await;
+    eventually("the other one is stopped", || {
+        let (mut other, desktops) = (other.clone(), gateway.desktops.clone());
+        async move {
+            desktops.reconcile().await.expect("a pass");
+            status(&mut other).await["status"] == "stopped"
+        }
+    })
+    .await;
+    assert_eq!(gateway.engine.all().len(), 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_outlives_its_failed_desktop_is_removed() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    let running = gateway.running_desktop(&mut pupil).await;
+    let id = running["id"].as_str().unwrap().parse().unwrap();
+    // As it is when the engine went away between the failure and the removal.
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+    let change = Change::default();
+    let failed = database.transition(id, State::Running, State::Error, change);
+    assert!(failed.await.unwrap());
+    database.close().await;
+    assert_eq!(gateway.engine.all().len(), 1);
+    let report = gateway.desktops.reconcile().await.expect("a pass");
+    assert_eq!(report.orphans, 1);
+    assert_eq!(gateway.engine.all(), []);
+    let report = gateway.desktops.reconcile().await.expect("a pass");
+    assert_eq!(report.orphans, 0);
     gateway.stop().await;
 }

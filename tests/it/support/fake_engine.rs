@@ -384,6 +384,7 @@ impl Engine for FakeEngine {
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.check()?;
         if let Some(trouble) = *self.create_trouble.lock().unwrap() {
+            self.said.lock().unwrap().push("create in vain".to_owned());
             return Err(trouble());
         }
         let mut containers = self.containers.lock().unwrap();
