@@ -20,6 +20,7 @@ mod class_pages;
 mod command;
 mod conformance;
 mod conformance_cases;
+mod daemon;
 mod data_plane;
 mod docker;
 mod docker_filter;

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod contract;
 pub mod docker;
 pub mod echo;
+pub mod fake_daemon;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;
 pub mod fake_engine;
