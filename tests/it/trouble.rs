@@ -229,9 +229,9 @@ async fn a_container_that_outlives_its_failed_desktop_is_removed() {
     database.close().await;
     assert_eq!(gateway.engine.all().len(), 1);
     let report = gateway.desktops.reconcile().await.expect("a pass");
-    assert_eq!(report.orphans, 1);
+    assert_eq!(report.remains, 1);
     assert_eq!(gateway.engine.all(), []);
     let report = gateway.desktops.reconcile().await.expect("a pass");
-    assert_eq!(report.orphans, 0);
+    assert_eq!(report.remains, 0);
     gateway.stop().await;
 }
