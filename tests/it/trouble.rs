@@ -63,7 +63,10 @@ async fn a_desktop_that_ends_at_its_start_says_what_it_wrote_last() {
     let detail = "exit code 3\npassword ***\ncannot <open> display";
     assert_eq!(failed["status_detail"], detail);
     assert_eq!(overview(&mut admin).await["status_detail"], detail);
-    assert_eq!(gateway.engine.all(), [], "its container is gone");
+    eventually("its container is gone", || async {
+        gateway.engine.all().is_empty()
+    })
+    .await;
 
     let id = failed["id"].as_str().unwrap();
     let accept = [("accept", "text/html")];
