@@ -10,10 +10,10 @@ const WIDTH: usize = 118;
 
 /// What stands above the variables.
 const ENV_HEAD: &str = "\
-# Settings of Deskgate as environment variables. Copy this file to .env and
-# remove the # in front of what you set; what stays commented out keeps the default that is shown. docker-compose reads
-# .env by itself; docker-compose.yml sets DATABASE_URL, DOCKER_HOST, SECRET_KEY_FILE and the file of the client secret, and
-# takes INSTANCE=main where nothing is said. Without it, load the file into the shell: `set -a; . ./.env; set +a`.
+# Settings of Deskgate as environment variables. Copy this file to .env and remove the # in front of what you set; what
+# stays commented out keeps the default that is shown. docker-compose reads .env by itself; docker-compose.yml sets
+# DATABASE_URL, DOCKER_HOST, SECRET_KEY_FILE and the file of the client secret, and takes INSTANCE=main where nothing is
+# said. Without it, load the file into the shell: `set -a; . ./.env; set +a`.
 #
 # `deskgate serve` needs PUBLIC_URL, SECRET_KEY, OAUTH_ISSUER and OAUTH_CLIENT_ID. An empty value counts as not set.
 # KEY_FILE instead of KEY reads the value from a file, which suits secrets: SECRET_KEY_FILE=data/secrets/secret_key
