@@ -43,12 +43,12 @@ use crate::server::certificate::{self, Certificate, CertificateError};
 use crate::server::limits::{self, Limits, Requests};
 use crate::server::listener::Listener;
 use crate::server::redirect::Redirect;
-use crate::server::tls::Acceptor;
 use crate::server::workers::Workers;
 use crate::server::{self, Door, Handler};
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::{Metrics, history};
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{ErrorChain, LogFilter, filter};
 use tls::Tls;
 
@@ -95,6 +95,8 @@ pub struct Core {
     pub tasks: Tasks,
     /// Counts.
     pub metrics: Metrics,
+    /// Where time goes.
+    pub traces: Traces,
     /// Who did what.
     pub audit: Audit,
     /// What is stored about everybody.
@@ -121,7 +123,7 @@ impl Core {
             Some(name) => name.clone(),
             None => database.instance().await?,
         };
-        Ok(Self::of(config, clock, engine, (database, instance)))
+        Self::of(config, clock, engine, (database, instance))
     }
 
     /// The same to look at a database that is there and up to date, in which nothing is changed.
@@ -134,7 +136,7 @@ impl Core {
         // Without a name no gateway has been here, and no container can be its own.
         let instance = instance.unwrap_or_else(|| RequestId::random().to_string());
         let engine = Arc::new(DockerEngine::new(config.engine.clone()));
-        Ok(Self::of(config, clock, engine, (database, instance)))
+        Self::of(config, clock, engine, (database, instance))
     }
 
     fn of(
@@ -142,9 +144,11 @@ impl Core {
         clock: Arc<dyn Clock>,
         engine: Arc<dyn Engine>,
         (database, instance): (Database, String),
-    ) -> Self {
+    ) -> Result<Self, AppError> {
         let (tasks, metrics) = (Tasks::new(), Metrics::default());
-        let engine = Arc::new(Measured::new(engine, metrics.clone()));
+        let traces = Traces::start(config.traces.as_ref(), &instance, &metrics)?;
+        let engine = Measured::new(engine, metrics.clone(), traces.clone());
+        let engine = Arc::new(engine);
         let audit = Audit::new(database.clone(), clock.clone(), metrics.clone());
         let desktops = Desktops::new(desktop::Parts {
             database: database.clone(),
@@ -155,6 +159,7 @@ impl Core {
             instance,
             passwords: Passwords::new(&config.secret_key, config.desktops.password.clone()),
             metrics: metrics.clone(),
+            traces: traces.clone(),
             audit: audit.clone(),
         });
         let tokens = ApiTokens::new(database.clone(), clock.clone(), audit.clone());
@@ -170,17 +175,18 @@ impl Core {
             desktops.clone(),
             audit.clone(),
         );
-        Self {
+        Ok(Self {
             database,
             desktops,
             sessions,
             tokens,
             tasks,
             metrics,
+            traces,
             audit,
             people,
             log: LogFilter::detached(),
-        }
+        })
     }
 }
 
@@ -229,6 +235,7 @@ impl App {
             tokens,
             tasks,
             metrics,
+            traces,
             audit,
             people,
             log,
@@ -269,8 +276,7 @@ impl App {
         let (listener, redirect) = listeners(&server)?;
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
         let trusted = TrustedProxies::new(server.trusted.clone());
-        let requests = Requests::new(server.max_requests, metrics.in_flight().clone());
-        let door = door(&server, tls.acceptor.clone(), (&trusted, requests));
+        let door = door(&server, &tls, (&trusted, &metrics));
         let files = Files::new(origin.portal().as_str());
         let authenticator = Authenticator::new(authn::Parts {
             database: database.clone(),
@@ -295,6 +301,7 @@ impl App {
             database,
             tasks,
             metrics,
+            traces,
             audit,
             sign_out,
             trusted,
@@ -389,6 +396,7 @@ impl App {
             tracing::warn!(error = %ErrorChain(&error), "last uses of API tokens could not be written");
         }
         gateway.audit.flush().await;
+        gateway.traces.stop().await;
         gateway.database.close().await;
         // Connections to the database and the engine may live on the workers until here.
         drop(workers);
@@ -422,14 +430,11 @@ fn check_open_files(max_connections: u32) {
     }
 }
 
-/// Who may come in, and how.
-fn door(
-    server: &ServerConfig,
-    acceptor: Option<Acceptor>,
-    (trusted, requests): (&TrustedProxies, Requests),
-) -> Door {
+/// How the front door is kept.
+fn door(server: &ServerConfig, tls: &Tls, (trusted, metrics): (&TrustedProxies, &Metrics)) -> Door {
+    let requests = Requests::new(server.max_requests, metrics.in_flight().clone());
     Door {
-        acceptor,
+        acceptor: tls.acceptor.clone(),
         proxy_protocol: server.proxy_protocol.then(|| trusted.clone()),
         limits: Limits::new(
             server.max_connections,

@@ -29,15 +29,6 @@ const CHANGEABLE: [&str; 8] = [
     "Mutex", "RwLock", "Atomic", "OnceLock", "OnceCell", "LazyLock", "LazyCell", "RefCell",
 ];
 
-/// Dependencies that are brought in for work which has not landed.
-const AWAITED: [&str; 5] = [
-    "opentelemetry",
-    "opentelemetry_sdk",
-    "opentelemetry-otlp",
-    "opentelemetry-http",
-    "tracing-opentelemetry",
-];
-
 #[test]
 fn layers_exist_and_point_downward() {
     let sources = tree(&["src"]);
@@ -331,7 +322,7 @@ fn unused_dependencies(manifest: &str, product: &[Source], tests: &[Source]) -> 
             "dev-dependencies" => names(product, &word) || names(tests, &word),
             _ => true,
         };
-        if !used && !name.starts_with('#') && !AWAITED.contains(&name) {
+        if !used && !name.starts_with('#') {
             faults.push(format!(
                 "Cargo.toml: nothing names `{word}`, so [{section}] needs no {name}"
             ));

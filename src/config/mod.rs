@@ -51,8 +51,19 @@ pub struct Config {
     pub teacher_groups: Vec<String>,
     /// How long entries of the audit log are kept; unset: for ever.
     pub audit_retention: Option<Duration>,
+    /// Where traces are sent, if anywhere.
+    pub traces: Option<TraceConfig>,
     /// The key everything secret is derived from.
     pub secret_key: Secret,
+}
+
+/// The collector of traces.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    /// Base address of OTLP over HTTP, to which `/v1/traces` is added.
+    pub endpoint: Url,
+    /// The part of requests that is traced, from 0 to 1.
+    pub sample: f64,
 }
 
 /// Sockets, TLS and deadlines of the front door.

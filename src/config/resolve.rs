@@ -11,10 +11,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::mistake::{ConfigError, Mistake};
 use super::raw::Raw;
 use super::settings::find;
-use super::{Config, DatabaseConfig, FilterConfig, LogConfig, ServerConfig, parse};
+use super::{Config, DatabaseConfig, FilterConfig, LogConfig, ServerConfig, TraceConfig, parse};
 use crate::model::rate::Rate;
 
 impl Config {
@@ -31,6 +33,7 @@ impl Config {
             desktops: reader.desktops(),
             teacher_groups: reader.teacher_groups(),
             audit_retention: reader.audit_retention(),
+            traces: reader.traces(),
             secret_key: reader.secret_key(),
         };
         reader.log();
@@ -180,6 +183,23 @@ impl Reader {
             text => parse::duration(text),
         });
         span.filter(|span| !span.is_zero())
+    }
+
+    fn traces(&mut self) -> Option<TraceConfig> {
+        let sample = self.parsed("OTLP_SAMPLE", "a number from 0 to 1, such as 0.1", |text| {
+            text.parse().ok().filter(|part| (0.0..=1.0).contains(part))
+        });
+        let expected =
+            "the http:// or https:// address of a collector, without user, query and fragment";
+        let endpoint = self.parsed("OTLP_ENDPOINT", expected, |text| {
+            let url: Url = text.parse().ok()?;
+            let plain = url.username().is_empty() && url.password().is_none();
+            let bare = url.query().is_none() && url.fragment().is_none();
+            let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
+            (fits && plain && bare).then_some(url)
+        })?;
+        let sample = sample.unwrap_or_default();
+        Some(TraceConfig { endpoint, sample })
     }
 
     fn log(&mut self) {

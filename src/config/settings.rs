@@ -55,7 +55,7 @@ pub const SECTIONS: &[Section] = &[
     section("How long a login lasts", "SESSION_TTL"),
     section("How long a desktop lives", "DESKTOP_IDLE_PAUSE"),
     section("How many, and how often", "MAX_DESKTOPS"),
-    section("Logs", "AUDIT_RETENTION"),
+    section("Logs and traces", "AUDIT_RETENTION"),
 ];
 
 /// Every setting, in the order of the reference.
@@ -399,6 +399,16 @@ pub const SETTINGS: &[Setting] = &[
         "AUDIT_RETENTION",
         Some("180d"),
         "How long entries of the audit log are kept; `0`: for ever",
+    ),
+    plain(
+        "OTLP_ENDPOINT",
+        None,
+        "Collector of OpenTelemetry traces (OTLP over HTTP), such as `http://127.0.0.1:4318`",
+    ),
+    plain(
+        "OTLP_SAMPLE",
+        Some("0.1"),
+        "Part of the requests that is traced, from 0 to 1",
     ),
     plain(
         "LOG",

@@ -24,6 +24,7 @@ use crate::model::template::{Template, TlsVerify};
 use crate::store::StoreError;
 use crate::store::containers::Change;
 use crate::telemetry::ErrorChain;
+use crate::telemetry::traces::{Span, within};
 
 /// Pause between two questions whether it is ready.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
@@ -103,20 +104,32 @@ impl Desktops {
             return;
         };
         let desktops = self.clone();
+        // It outlives the request that asked for it, and belongs to it all the same.
+        let traced = self.inner.parts.traces.child("launch");
+        if let Some(traced) = &traced {
+            traced.set("deskgate.desktop", desktop.id.to_string());
+            traced.set("deskgate.template", desktop.template.clone());
+            traced.set("deskgate.warm", member.is_some());
+        }
         // Within the span of the request that asks for it, if one does: the lines of both have its id.
         let span = tracing::error_span!("launch", desktop = %desktop.id);
         let launch = async move {
             let _in_hand = in_hand;
-            desktops.launch(desktop, member).await;
+            desktops.launch(desktop, member, traced).await;
         };
         let tasks = &self.inner.parts.tasks;
         tasks.spawn("launch", launch.instrument(span));
     }
 
-    async fn launch(&self, desktop: Desktop, member: Option<Member>) {
+    async fn launch(&self, desktop: Desktop, member: Option<Member>, span: Option<Span>) {
         let id = desktop.id;
         let row = desktop.clone();
-        let outcome = self.launch_patiently(desktop, member).await;
+        let attempt = Box::pin(self.launch_patiently(desktop, member));
+        let outcome = within(span.as_ref(), attempt).await;
+        if let (Some(span), Err(error)) = (&span, &outcome) {
+            span.fail(error.failure().reason.as_str());
+        }
+        drop(span);
         // The pool has a free place, or room was taken that it has to give back.
         self.inner.pool.bell.notify_one();
         match outcome {
@@ -210,7 +223,8 @@ impl Desktops {
         desktop: &mut Desktop,
         template: &Template,
     ) -> Result<(), LaunchError> {
-        let turn = self.inner.queue.turn().await;
+        let traces = &self.inner.parts.traces;
+        let turn = within(traces.child("queue").as_ref(), self.inner.queue.turn()).await;
         let turn = turn.ok_or(LaunchError::Overtaken)?;
         self.clear_ended(desktop).await;
         self.step(desktop, State::Queued, State::Creating, Change::default())
@@ -228,7 +242,8 @@ impl Desktops {
             let engine = &self.inner.parts.engine;
             engine.start(&desktop.container_name).await?;
         }
-        let ready = self.wait_ready(desktop, template);
+        let span = traces.child("readiness");
+        let ready = within(span.as_ref(), self.wait_ready(desktop, template));
         tokio::pin!(ready);
         if let Ok(ready) = tokio::time::timeout(BOOT_TURN, &mut ready).await {
             return ready;

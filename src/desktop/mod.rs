@@ -56,6 +56,7 @@ use crate::rate::TooOften;
 use crate::store::{Database, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use ages::Ages;
 use directory::{Directory, Entry};
 pub use extend::Planned;
@@ -154,6 +155,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Counts.
     pub metrics: Metrics,
+    /// Where time goes.
+    pub traces: Traces,
     /// Who did what.
     pub audit: Audit,
 }

@@ -10,19 +10,25 @@ use tracing::Instrument as _;
 use super::spec::{ContainerSpec, Network};
 use super::{Container, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Traces, within};
 
 /// An engine, and who counts.
 #[derive(Debug)]
 pub struct Measured {
     engine: Arc<dyn Engine>,
     metrics: Metrics,
+    traces: Traces,
 }
 
 impl Measured {
     /// Counts what `engine` is asked.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, metrics: Metrics) -> Self {
-        Self { engine, metrics }
+    pub fn new(engine: Arc<dyn Engine>, metrics: Metrics, traces: Traces) -> Self {
+        Self {
+            engine,
+            metrics,
+            traces,
+        }
     }
 
     async fn count<T>(
@@ -32,8 +38,13 @@ impl Measured {
     ) -> Result<T, EngineError> {
         let span = tracing::info_span!("engine", call);
         let begun = Instant::now();
-        let answer = answer.instrument(span.clone()).await;
+        let traced = self.traces.call("engine", call);
+        let answer = answer.instrument(span.clone());
+        let answer = within(traced.as_ref(), answer).await;
         let (took, failure) = (begun.elapsed(), answer.as_ref().err().and_then(kind));
+        if let (Some(traced), Some(cause)) = (&traced, failure) {
+            traced.fail(cause);
+        }
         self.metrics.engine_call(call, took, failure);
         let ms = took.as_millis();
         tracing::debug!(parent: &span, ms, failure, "engine call");

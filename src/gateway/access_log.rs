@@ -33,17 +33,21 @@ pub fn write(entry: Entry<'_>) {
         status,
         took,
     } = entry;
-    // A ticket is in the path; whoever reads it in time could be quicker than its browser.
-    let path = if path.starts_with("/ticket/") {
-        "/ticket/..."
-    } else {
-        path
-    };
+    let path = shown(path);
     let (request, client, status) = (context.id, context.client, status.as_u16());
     let ms = took.as_millis();
     if matches!(route, "desktop" | "ticket" | "asset" | "health") && status < 400 {
         tracing::debug!(%request, %client, %method, path, route, status, ms, "request");
     } else {
         tracing::info!(%request, %client, %method, path, route, status, ms, "request");
+    }
+}
+
+/// What may be told of a path. A ticket is in it; whoever reads it in time could be quicker than its browser.
+pub(super) fn shown(path: &str) -> &str {
+    if path.starts_with("/ticket/") {
+        "/ticket/..."
+    } else {
+        path
     }
 }

@@ -15,6 +15,7 @@ pub mod limits;
 mod pages;
 mod provider_logout;
 pub mod route;
+mod trace;
 mod whoami;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::respond::{problem, redirect, security};
 use crate::store::Database;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Traces, within};
 use files::Files;
 use limits::Limits;
 use route::Route;
@@ -61,6 +63,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// Counts.
     pub metrics: Metrics,
+    /// Where time goes.
+    pub traces: Traces,
     /// Who did what.
     pub audit: Audit,
     /// What one address may do how often.
@@ -86,6 +90,7 @@ impl Gateway {
             None => Route::parse(&method, &path),
         };
         let origin = self.authenticator.origin();
+        let mut span = None;
         let side = origin.side(|host| route::check_host(&request, host).is_ok());
         let (route, outcome) = match route {
             // Whoever watches over us is told how we are all the same.
@@ -95,7 +100,15 @@ impl Gateway {
             }
             Ok(route) => {
                 let word = route.as_str();
-                (word, self.answer(&context, (side, route), request).await)
+                span = self.span(&connection, &context, word, &request);
+                let outcome = if let Some(span) = &span {
+                    // In a box, so that requests without a span are not the larger for it.
+                    let answered = self.answer(&context, (side, route), request);
+                    Box::pin(within(Some(span), answered)).await
+                } else {
+                    self.answer(&context, (side, route), request).await
+                };
+                (word, outcome)
             }
             Err(error @ HttpError::Refused(_)) => ("none", Err(error)),
             Err(_) if side == Side::Desktops => ("none", Err(HttpError::NotFound)),
@@ -133,6 +146,9 @@ impl Gateway {
             took: begun.elapsed(),
         };
         access_log::write(entry);
+        if let Some(span) = span {
+            trace::answered(&span, response.status());
+        }
         self.metrics.request(route, response.status().as_u16());
         response
     }

@@ -79,6 +79,7 @@ pub struct Metrics {
     audit_lost: Family<CauseLabel, Counter>,
     history: History,
     certificate_orders: Family<OutcomeLabel, Counter>,
+    spans: Family<OutcomeLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -115,6 +116,7 @@ impl Default for Metrics {
             audit_lost: Family::default(),
             history: History::default(),
             certificate_orders: Family::default(),
+            spans: Family::default(),
         };
         metrics.begin_at_zero();
         let mut process = Registry::default();
@@ -254,6 +256,12 @@ impl Metrics {
     pub fn certificate_ordered(&self, outcome: &'static str) {
         let orders = &self.certificate_orders;
         orders.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Spans were `sent` to the collector, or `lost`.
+    pub fn spans(&self, outcome: &'static str, count: usize) {
+        let spans = self.spans.get_or_create(&OutcomeLabel { outcome });
+        spans.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// A desktop was paused.

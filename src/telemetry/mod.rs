@@ -1,7 +1,8 @@
-//! How the program speaks to its operator: log set-up, and errors shown with all their causes.
+//! How the program speaks to its operator: log set-up, errors shown with all their causes, metrics and traces.
 
 pub mod filter;
 pub mod metrics;
+pub mod traces;
 
 use std::error::Error;
 use std::fmt;

@@ -65,6 +65,7 @@ mod store_sessions;
 mod teacher;
 mod templates;
 mod tokens;
+mod traces;
 mod transfer;
 mod trouble;
 mod upstream;

@@ -239,3 +239,25 @@ fn an_empty_file_says_nothing() {
     let secret = resolve_with("a-secret\n").expect("a secret");
     assert_eq!(secret.expose(), "a-secret");
 }
+
+#[test]
+fn a_collector_is_an_address_and_a_part_of_the_requests() {
+    let with = |more: &[(&str, &str)]| resolve(&[GOOD, more].concat());
+    assert!(with(&[]).expect("resolves").traces.is_none());
+    let traces = with(&[("OTLP_ENDPOINT", "http://collector:4318")])
+        .expect("resolves")
+        .traces;
+    assert!((traces.expect("it is on").sample - 0.1).abs() < f64::EPSILON);
+    for (key, value) in [
+        ("OTLP_ENDPOINT", "collector:4318"),
+        ("OTLP_ENDPOINT", "http://me:secret@collector"),
+        ("OTLP_ENDPOINT", "http://collector/?key=secret"),
+        ("OTLP_SAMPLE", "1.1"),
+        ("OTLP_SAMPLE", "NaN"),
+        ("OTLP_SAMPLE", "all"),
+    ] {
+        let error = with(&[(key, value)]).expect_err(value);
+        assert_eq!(error.0.len(), 1, "{error}");
+        assert_eq!(error.0[0].key, key);
+    }
+}

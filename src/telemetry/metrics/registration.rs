@@ -28,6 +28,9 @@ impl Metrics {
             let labels = OutcomeLabel { outcome };
             drop(self.certificate_orders.get_or_create(&labels));
         }
+        for outcome in ["sent", "lost"] {
+            drop(self.spans.get_or_create(&OutcomeLabel { outcome }));
+        }
         for reason in Reason::ALL.map(Reason::as_str) {
             drop(self.ends.get_or_create(&ReasonLabel { reason }));
             drop(self.start_failures.get_or_create(&ReasonLabel { reason }));
@@ -115,6 +118,11 @@ impl Metrics {
             "certificate_orders",
             "Certificates ordered from an ACME authority",
             self.certificate_orders.clone(),
+        );
+        registry.register(
+            "trace_spans",
+            "Spans of traces, by what became of them",
+            self.spans.clone(),
         );
         registry.register(
             "audit_lost",

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod authority_look;
 pub mod authority_rules;
 pub mod browser;
+pub mod collector;
 pub mod contract;
 pub mod docker;
 pub mod echo;
