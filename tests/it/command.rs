@@ -278,11 +278,11 @@ fn a_key_is_made_once_and_for_its_owner_only() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret_key");
     let make = || deskgate(directory.path(), &["secret-key", "secret_key"], &[]);
-    let made = make();
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let first = make();
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
     let key = std::fs::read_to_string(&file).unwrap();
     assert!(key.trim_end().len() >= 43, "256 bits");
-    assert!(!text(&made.stdout).contains(key.trim_end()));
+    assert!(!text(&first.stdout).contains(key.trim_end()));
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o400);
     assert_eq!(make().status.code(), Some(0), "it is there already");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), key);

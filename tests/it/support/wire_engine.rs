@@ -127,11 +127,12 @@ async fn answer(
             .map(|labels| (name.to_owned(), labels.clone()))
     };
     Ok(match (method.as_str(), parts.as_slice()) {
+        ("GET", ["_ping"]) => Response::new(Full::from("OK")),
         ("GET", ["version"]) => said(
             200,
             &json!({ "ApiVersion": "1.41", "MinAPIVersion": "1.12" }),
         ),
-        ("GET", ["containers", "json"]) => said(200, &json!([])),
+        ("GET", ["containers", "json"] | ["networks"]) => said(200, &json!([])),
         ("GET", ["containers", name, "json"]) => match labels(name) {
             Some((name, labels)) => said(
                 200,
@@ -178,7 +179,6 @@ async fn answer(
             None => missing(),
         },
         ("GET", ["containers", _, "stats"]) => said(200, &json!({})),
-        ("GET", ["networks"]) => said(200, &json!([])),
         _ => {
             let mut said = said(204, &json!(""));
             *said.body_mut() = Full::default();
