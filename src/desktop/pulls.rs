@@ -26,6 +26,8 @@ const RETRY_PAUSES: [Duration; 4] = [
     Duration::from_secs(15),
     Duration::from_secs(45),
 ];
+/// The same where an admin looks on, who wants to hear of it and can ask again.
+const ADMIN_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 /// How often the rows of those who wait learn how far it is.
 const TELL_PERIOD: Duration = Duration::from_secs(1);
 
@@ -147,7 +149,7 @@ impl Desktops {
         if pulls.find_running(image).is_none() && pulls.running().count() >= MAX_RUNNING {
             return Err(DesktopError::TooManyPulls);
         }
-        let (known, new) = self.join(pulls, image, &RETRY_PAUSES);
+        let (known, new) = self.join(pulls, image, &ADMIN_PAUSES);
         Ok((known.pull, new))
     }
 
