@@ -68,7 +68,7 @@ export async function meddled(world) {
     await silent;
     const rows = async () => {
       const all = await installation.rows();
-      const ended = ['disappeared', 'ended', 'ended_starting'];
+      const ended = ['disappeared', 'disappeared', 'ended'];
       const reasons = all.filter((row) => row.status === 'error').map((row) => row.reason);
       const agree = JSON.stringify(reasons.sort()) === JSON.stringify(ended) && all.some((row) => row.status === 'paused');
       return agree || Promise.reject(new Error(JSON.stringify(all)));

@@ -170,7 +170,7 @@ describe('the pages of admins', () => {
     await pages.getByTestId('act-revoke').click();
     await pages.getByTestId('ask-yes').click();
     await pages.getByTestId('empty').waitFor();
-    await student.first.reload();
+    // Their page notices by itself.
     await student.first.getByTestId('sign-in').waitFor();
     // The provider still knows them.
     await student.first.getByTestId('sign-in').click();
