@@ -1,7 +1,7 @@
 //! A door in front of the engine, for a gateway that is not to have its socket: who has that is root on the machine.
 //! `deskgate engine-filter` listens on a socket of its own and lets through what a gateway of this configuration asks,
-//! with bodies as this configuration makes them ([`rules`]), about containers, networks and volumes of this installation
-//! ([`forward`]). It is the same program with the same settings, so that the two cannot disagree.
+//! with bodies as this configuration makes them (`rules`), about containers, networks and volumes of this installation
+//! (`forward`). It is the same program with the same settings, so that the two cannot disagree.
 
 mod call;
 mod container;
