@@ -25,6 +25,8 @@ struct Made {
     spec: ContainerSpec,
     state: ContainerState,
     ending: Ending,
+    /// Held by the one who starts it; others wait for what comes of it.
+    start: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How a container's process ended.
@@ -398,6 +400,7 @@ impl Engine for FakeEngine {
             spec: spec.clone(),
             state: ContainerState::Created,
             ending: Ending::default(),
+            start: Arc::default(),
         };
         containers.insert(spec.name.clone(), made);
         self.specs.lock().unwrap().push(spec.clone());
@@ -430,6 +433,12 @@ impl Engine for FakeEngine {
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         self.check()?;
         let name = &*self.name_of(container);
+        let turn = {
+            let containers = self.containers.lock().unwrap();
+            let made = containers.get(name).ok_or(EngineError::NotFound)?;
+            made.start.clone()
+        };
+        let _turn = turn.lock().await;
         let spec = {
             let containers = self.containers.lock().unwrap();
             let made = containers.get(name).ok_or(EngineError::NotFound)?;
