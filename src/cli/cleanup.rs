@@ -22,28 +22,37 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
         "removed"
     };
     println!("{:<16} {:<40} STATE", "ACT", "WHAT");
+    let mut refused = 0;
     for act in core.desktops.due().await? {
-        let desktop = &act.desktop;
-        println!(
-            "{:<16} {:<40} {}",
-            act.kind,
-            desktop.id.to_string(),
-            desktop.status.as_str()
-        );
+        let (id, state) = (act.desktop.id.to_string(), act.desktop.status.as_str());
+        let mut is_done = true;
         if !dry_run {
-            core.desktops.act(&act, &Actor::operator()).await?;
+            let done = core.desktops.act(&act, &Actor::operator()).await;
+            is_done = core.desktops.unless_refused(&id, done).await?.is_some();
         }
+        refused += u32::from(!is_done);
+        println!(
+            "{:<16} {id:<40} {state}",
+            word(&act.kind.to_string(), is_done)
+        );
     }
-    for orphan in core.desktops.orphans(!dry_run).await? {
+    for orphan in core.desktops.orphans().await? {
+        let is_gone = dry_run || core.desktops.remove_orphan(&orphan).await?.is_some();
+        refused += u32::from(!is_gone);
         println!(
             "{:<16} {:<40} {}",
-            "remove orphan",
+            word("remove orphan", is_gone),
             orphan.name,
             orphan.state.as_str()
         );
     }
-    for network in core.desktops.orphaned_networks(!dry_run).await? {
-        println!("{:<16} {network:<40} unused", "remove network");
+    for network in core.desktops.orphaned_networks().await? {
+        let is_gone = dry_run || core.desktops.remove_lost_network(&network).await?.is_some();
+        refused += u32::from(!is_gone);
+        println!(
+            "{:<16} {network:<40} unused",
+            word("remove network", is_gone)
+        );
     }
     for home in core.desktops.due_homes().await? {
         println!("{:<16} {:<40} old", "remove home", home.volume);
@@ -61,5 +70,14 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     }
     core.audit.flush().await;
     core.database.close().await;
+    anyhow::ensure!(
+        refused == 0,
+        "the container engine refused {refused} of them, see the warnings above"
+    );
     Ok(())
+}
+
+/// What is said of an act.
+fn word(act: &str, is_done: bool) -> &str {
+    if is_done { act } else { "refused" }
 }

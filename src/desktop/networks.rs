@@ -33,23 +33,23 @@ impl Desktops {
         Ok(networks.into_iter().filter(is_lost).collect())
     }
 
-    /// Removes them; returns how many there were.
-    pub(super) async fn remove_networks(&self, lost: &[OwnNetwork]) -> Result<usize, DesktopError> {
-        for network in lost {
-            tracing::warn!(network = %network.name, "removing a network that no desktop owns");
-            let engine = &self.inner.parts.engine;
-            engine.remove_network(&network.name).await?;
-        }
-        Ok(lost.len())
+    /// Removes one of them; `None` if the engine refused it.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn remove_lost_network(&self, name: &str) -> Result<Option<()>, DesktopError> {
+        let removed = self.inner.parts.engine.remove_network(name).await;
+        self.unless_refused(name, removed.map_err(DesktopError::from))
+            .await
     }
 
-    /// The names of such networks, for whoever cleans up while no gateway runs; with `remove`, they are removed.
-    pub async fn orphaned_networks(&self, remove: bool) -> Result<Vec<String>, DesktopError> {
+    /// The names of such networks, for whoever cleans up while no gateway runs.
+    ///
+    /// # Errors
+    /// Engine or database do not answer.
+    pub async fn orphaned_networks(&self) -> Result<Vec<String>, DesktopError> {
         let (containers, rows) = self.both_sides().await?;
         let lost = self.lost_networks(&containers, &rows).await?;
-        if remove {
-            self.remove_networks(&lost).await?;
-        }
         Ok(lost.into_iter().map(|network| network.name).collect())
     }
 }

@@ -11,7 +11,7 @@ use super::stop::STOP_GRACE;
 use super::trouble::Failure;
 use super::{Change, DesktopError, Desktops};
 use crate::engine::spec::shared_network;
-use crate::engine::{Container, ContainerState};
+use crate::engine::{Container, ContainerState, EngineError};
 use crate::model::audit::Actor;
 use crate::model::desktop::{Desktop, State};
 use crate::model::id::DesktopId;
@@ -46,6 +46,8 @@ pub struct Report {
     pub networks: usize,
     /// Containers that waited for somebody and that nobody wants any more, removed.
     pub pool: usize,
+    /// What could not be done, because the engine refused it for that one container or network.
+    pub refused: usize,
 }
 
 impl Report {
@@ -84,24 +86,31 @@ impl Desktops {
             .collect();
         let mut report = Report::default();
         for row in &rows {
-            self.reconcile_one(
-                row,
-                (
-                    by_name.get(row.container_name.as_str()).copied(),
-                    waiting.remove(&row.id),
-                ),
-                &mut report,
-            )
-            .await?;
+            let sides = (
+                by_name.get(row.container_name.as_str()).copied(),
+                waiting.remove(&row.id),
+            );
+            let done = self.reconcile_one(row, sides, &mut report).await;
+            let done = self.unless_refused(&row.container_name, done).await?;
+            report.refused += usize::from(done.is_none());
         }
         for orphan in self.without_row(&containers, &rows) {
             tracing::warn!(container = %orphan.name, "removing a container that no desktop owns");
-            parts.engine.remove(&orphan.id).await?;
-            report.orphans += 1;
+            match self.remove_orphan(orphan).await? {
+                Some(()) => report.orphans += 1,
+                None => report.refused += 1,
+            }
         }
-        report.pool = self.tidy_pool(&containers, &rows).await?.removed;
-        let lost = self.lost_networks(&containers, &rows).await?;
-        report.networks = self.remove_networks(&lost).await?;
+        let tidied = self.tidy_pool(&containers, &rows).await?;
+        report.pool = tidied.removed;
+        report.refused += tidied.refused;
+        for network in self.lost_networks(&containers, &rows).await? {
+            tracing::warn!(network = %network.name, "removing a network that no desktop owns");
+            match self.remove_lost_network(&network.name).await? {
+                Some(()) => report.networks += 1,
+                None => report.refused += 1,
+            }
+        }
         self.inner.pool.bell.notify_one();
         self.drop_stale_entries(&entries, &rows);
         if report.naps > 0 {
@@ -115,17 +124,54 @@ impl Desktops {
         Ok(report)
     }
 
-    /// Containers of this installation that no row knows; with `remove`, they are removed.
-    pub async fn orphans(&self, remove: bool) -> Result<Vec<Container>, DesktopError> {
+    /// Containers of this installation that no row knows, for whoever cleans up while no gateway runs.
+    ///
+    /// # Errors
+    /// Engine or database do not answer.
+    pub async fn orphans(&self) -> Result<Vec<Container>, DesktopError> {
         let (containers, rows) = self.both_sides().await?;
         let unwanted = self.unwanted_members(&containers).await?;
         let unwanted = containers.iter().filter(|seen| unwanted.contains(&seen.id));
         let orphans = self.without_row(&containers, &rows).chain(unwanted);
-        let orphans: Vec<Container> = orphans.cloned().collect();
-        for orphan in orphans.iter().filter(|_| remove) {
-            self.inner.parts.engine.remove(&orphan.id).await?;
+        Ok(orphans.cloned().collect())
+    }
+
+    /// Removes one of them; `None` if the engine refused it.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn remove_orphan(&self, orphan: &Container) -> Result<Option<()>, DesktopError> {
+        let removed = self.inner.parts.engine.remove(&orphan.id).await;
+        let removed = removed.map_err(DesktopError::from);
+        self.unless_refused(&orphan.name, removed).await
+    }
+
+    /// Passes on what was done. What the engine refuses for `this` container or network alone is logged and `None`:
+    /// all others are not to wait for it.
+    ///
+    /// # Errors
+    /// Whatever else went wrong; the engine does not answer.
+    pub async fn unless_refused<T>(
+        &self,
+        this: &str,
+        done: Result<T, DesktopError>,
+    ) -> Result<Option<T>, DesktopError> {
+        let error = match done {
+            Ok(done) => return Ok(Some(done)),
+            Err(DesktopError::Engine(error)) => error,
+            Err(error) => return Err(error),
+        };
+        let engine = &self.inner.parts.engine;
+        let is_there = match error {
+            // A container that cannot be ended, or an engine that hangs.
+            EngineError::Timeout(_) => engine.ping().await.is_ok(),
+            _ => !error.is_away(),
+        };
+        if !is_there {
+            return Err(error.into());
         }
-        Ok(orphans)
+        tracing::warn!(this, error = %ErrorChain(&error), "the engine refuses this one; the others go on");
+        Ok(None)
     }
 
     /// Containers before rows: a row is written first, so every container listed has its row by then.

@@ -37,6 +37,8 @@ pub(super) struct Tidied {
     wanted: HashMap<String, Wanted>,
     /// How many were removed.
     pub(super) removed: usize,
+    /// How many the engine did not let go.
+    pub(super) refused: usize,
 }
 
 impl Desktops {
@@ -159,6 +161,7 @@ impl Desktops {
             wanted: HashMap::new(),
             members: Vec::with_capacity(found.len()),
             removed: 0,
+            refused: 0,
         };
         if found.is_empty() && !self.keeps_pool() {
             return Ok(tidied);
@@ -175,14 +178,14 @@ impl Desktops {
             };
             if let Some(why) = why {
                 tracing::info!(container = %member.name, why, "removing a container from the pool");
-                self.remove_member(&member).await?;
-                tidied.removed += 1;
+                self.cast_out(&member, &mut tidied).await?;
                 continue;
             }
             tidied.members.push(member.clone());
             if !is_given {
                 if member.is_half_made(now) {
-                    self.start_member(&member).await?;
+                    let started = self.start_member(&member).await;
+                    self.unless_refused(&member.name, started).await?;
                 }
                 free.push(member);
             }
@@ -191,13 +194,21 @@ impl Desktops {
             && let Some(member) = free.pop()
         {
             tracing::info!(container = %member.name, "a container of the pool makes room");
-            self.remove_member(&member).await?;
+            self.cast_out(&member, &mut tidied).await?;
             tidied.members.retain(|left| left.id != member.id);
-            tidied.removed += 1;
         }
         self.inner.pool.note(free);
         self.count_pool();
         Ok(tidied)
+    }
+
+    async fn cast_out(&self, member: &Member, tidied: &mut Tidied) -> Result<(), DesktopError> {
+        let removed = self.remove_member(member).await;
+        match self.unless_refused(&member.name, removed).await? {
+            Some(()) => tidied.removed += 1,
+            None => tidied.refused += 1,
+        }
+        Ok(())
     }
 
     /// Starts one that a gateway made and did not come to start. One that cannot be started gives its place up.

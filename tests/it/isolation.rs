@@ -58,10 +58,7 @@ async fn what_stayed_behind_is_removed_after_a_while() {
     assert!(!networks("old"));
     assert!(networks("new"), "its container may be about to be made");
     gateway.clock.advance(Duration::from_secs(121));
-    assert_eq!(
-        gateway.desktops.orphaned_networks(false).await.unwrap(),
-        ["new"]
-    );
+    assert_eq!(gateway.desktops.orphaned_networks().await.unwrap(), ["new"]);
     assert!(networks("new"), "it was only looked for");
     gateway.desktops.reconcile().await.unwrap();
     assert_eq!(names(&gateway), in_use);

@@ -137,3 +137,50 @@ async fn what_is_left_of_a_desktop_that_has_ended_is_cleared() {
     database.close().await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_container_that_cannot_be_ended_holds_up_no_other() {
+    let settings = [("INSTANCE", "school")];
+    let gateway = TestGateway::start_with(&settings).await;
+    let mut names = Vec::new();
+    for name in ["first", "second"] {
+        let mut pupil = gateway.program(name).await;
+        let container = gateway.running_desktop(&mut pupil).await;
+        names.push(container["container_name"].as_str().unwrap().to_owned());
+    }
+    let immovable = |name: Option<&String>| {
+        *gateway.engine.immovable.lock().unwrap() = name.cloned();
+    };
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+    let rows = database.all_desktops("docker").await.unwrap();
+    for row in &rows {
+        let (from, to, change) = (State::Running, State::Stopping, Change::default());
+        assert!(database.transition(row.id, from, to, change).await.unwrap());
+    }
+    immovable(Some(&names[0]));
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!((report.refused, report.stopped), (1, 2), "{report:?}");
+    let all = gateway.engine.all();
+    assert!(all.contains(&(names[1].clone(), ContainerState::Exited)));
+    immovable(None);
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(report.refused, 0, "{report:?}");
+    database.close().await;
+
+    // The same with containers that have no row.
+    immovable(Some(&names[0]));
+    let backup = tempfile::tempdir().unwrap();
+    let gateway = gateway
+        .killed_and_started_with(&settings, Some(backup))
+        .await;
+    eventually("the other orphan is gone", || async {
+        gateway.engine.all().len() == 1
+    })
+    .await;
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!((report.refused, report.orphans), (1, 0), "{report:?}");
+    *gateway.engine.immovable.lock().unwrap() = None;
+    let report = gateway.desktops.reconcile().await.unwrap();
+    assert_eq!((report.refused, report.orphans), (0, 1), "{report:?}");
+    gateway.stop().await;
+}

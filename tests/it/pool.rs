@@ -425,7 +425,7 @@ async fn people_who_wait_come_first() {
 async fn what_no_template_wants_any_more_goes() {
     let gateway = start_with(2, &[]).await;
     ready(&gateway, 2).await;
-    let orphans = gateway.desktops.orphans(true).await.unwrap();
+    let orphans = gateway.desktops.orphans().await.unwrap();
     assert_eq!(orphans.len(), 0, "`deskgate cleanup` leaves the pool alone");
     let fewer = exam(1);
     let settings = [(TEMPLATE, fewer.as_str())];
@@ -433,7 +433,7 @@ async fn what_no_template_wants_any_more_goes() {
     gateway.desktops.reconcile().await.unwrap();
     ready(&gateway, 1).await;
     gateway.engine.image_version.store(1, Ordering::SeqCst);
-    let orphans = gateway.desktops.orphans(false).await.unwrap();
+    let orphans = gateway.desktops.orphans().await.unwrap();
     assert_eq!(orphans.len(), 1, "but not what is not wanted any more");
     let none = exam(0);
     let settings = [(TEMPLATE, none.as_str())];

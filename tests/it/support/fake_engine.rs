@@ -67,6 +67,8 @@ pub struct FakeEngine {
     pub stillborn: Mutex<Option<Ending>>,
     /// What containers write; `{password}` is the one they were given.
     pub log: Mutex<String>,
+    /// A container whose stop and removal are refused.
+    pub immovable: Mutex<Option<String>>,
     /// Wakes never end.
     pub stuck: AtomicBool,
     /// Pauses and wakes that were asked for, ever.
@@ -111,6 +113,7 @@ impl Default for FakeEngine {
             create_trouble: Mutex::default(),
             stillborn: Mutex::default(),
             log: Mutex::default(),
+            immovable: Mutex::default(),
             stuck: AtomicBool::default(),
             pauses: AtomicUsize::default(),
             unpauses: AtomicUsize::default(),
@@ -135,6 +138,15 @@ impl std::fmt::Debug for FakeEngine {
 }
 
 impl FakeEngine {
+    fn check_move(&self, name: &str) -> Result<(), EngineError> {
+        self.check()?;
+        if self.immovable.lock().unwrap().as_deref() == Some(name) {
+            // A process that cannot be killed; the engine itself is well.
+            return Err(EngineError::Timeout(Duration::from_secs(1)));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), EngineError> {
         if self.down.load(Ordering::SeqCst) {
             return Err(EngineError::Timeout(Duration::from_secs(1)));
@@ -508,7 +520,7 @@ impl Engine for FakeEngine {
     }
 
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
-        self.check()?;
+        self.check_move(name)?;
         let said = format!("stop after {} s", grace.as_secs());
         self.said.lock().unwrap().push(said);
         self.desktops.lock().unwrap().remove(name);
@@ -536,8 +548,8 @@ impl Engine for FakeEngine {
     }
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
-        self.check()?;
         let name = self.name_of(container);
+        self.check_move(&name)?;
         if let Some(spec) = self.spec_of(&name) {
             self.remove_network(&spec.network.name).await?;
         }
