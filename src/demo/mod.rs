@@ -110,6 +110,8 @@ pub async fn prepare(
     }
     raw.set_default("KASM_IMAGE", IMAGE);
     raw.set_default("DRAIN", "2s");
+    // The teacher's class, of which the student is.
+    raw.set_default("TEACHER_GROUPS", "klasse.*");
     // Each network that appears makes browsers on this machine drop their connections, and here all of them are.
     raw.set_default("DESKTOP_SUBNETS", "off");
     let own_templates = !raw.templates.is_empty();
