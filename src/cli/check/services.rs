@@ -222,7 +222,7 @@ pub(super) async fn images(config: &DesktopConfig, engine: &dyn Engine, report: 
             Err(error) => report.fail(
                 "image",
                 format!("{image} of template {id} is neither here nor to be pulled: {}", ErrorChain(&refused(error))),
-                "correct KASM_IMAGE or the template's image, docker login to a private registry, or bring it with docker load",
+                "correct KASM_IMAGE or the template's image; from a private registry bring it by hand (docker login, docker pull), or with docker load",
             ),
         }
     }
