@@ -92,6 +92,10 @@ fn by_code(code: &str) -> Option<&'static str> {
         "provider_unavailable" => {
             "Der Anmeldedienst antwortet nicht. Versuch es gleich noch einmal."
         }
+        "unknown_host" => "Dieser Server hat einen anderen Namen.",
+        "cookies_too_large" => {
+            "Die Cookies dieser Seite waren zu groß und sind gelöscht. Bitte melde dich neu an."
+        }
         "internal" => "Da ist etwas schiefgegangen.",
         _ => return None,
     })
