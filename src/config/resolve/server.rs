@@ -143,7 +143,7 @@ impl Reader {
             _ => {
                 self.wrong(
                     "DATABASE_URL",
-                    "sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME",
+                    "is no database; it should be sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME",
                 );
                 DatabaseConfig::Sqlite(None)
             }
