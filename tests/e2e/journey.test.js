@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -156,11 +156,6 @@ describe('a day at the desktop', () => {
     const { colours } = await picture(desktop);
     assert.ok(colours > 2);
     await shot(desktop, 'desktop');
-    if (process.env.DESKGATE_KEEP_SCREENSHOTS === '1') {
-      const kept = new URL('../../docs/screenshots/', import.meta.url).pathname;
-      await mkdir(kept, { recursive: true });
-      await copyFile(path.join(await artifacts(), 'desktop.png'), path.join(kept, 'desktop.png'));
-    }
   });
 
   step('the use of the desktop is recorded', async () => {
