@@ -9,12 +9,15 @@ mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::Either;
-use hyper::HeaderMap;
+use http_body_util::Full;
+use hyper::{HeaderMap, Request};
 use opentelemetry::context::FutureExt;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
@@ -132,6 +135,15 @@ impl Traces {
         let sampled = context.span().span_context().is_sampled();
         sampled.then_some(Span(context))
     }
+}
+
+/// A request that brings the collector of `config` no spans, to see whether it would take some.
+///
+/// # Errors
+/// The address is none that a request can go to.
+pub fn empty_export(config: &TraceConfig) -> hyper::http::Result<Request<Full<Bytes>>> {
+    let nothing = ExportTraceServiceRequest::default();
+    export::request(&export::address(config), &nothing)
 }
 
 /// Something that takes time. It ends when it is dropped.

@@ -2,10 +2,12 @@
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
 use crate::support::authority::Authority;
+use crate::support::collector::Collector;
 use crate::support::gateway::TestGateway;
 
 const SECRET: &str = "an-entirely-secret-key-for-tests";
@@ -234,6 +236,50 @@ async fn an_authority_is_looked_at() {
             .assert("configuration", "fail", "ACME_");
     }
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_collector_is_asked_and_is_no_reason_to_fail() {
+    let (collector, authority) = (Collector::start().await, Authority::start().await);
+    let site = Site::new("http://127.0.0.1:9");
+    let good = collector.endpoint();
+    let without = site.check(&[]).await;
+    assert!(without.lines("collector").is_empty(), "{}", without.all);
+    let checked = site.check(&[("OTLP_ENDPOINT", &good)]).await;
+    checked.assert("collector", "ok", "takes traces");
+    assert_eq!((collector.messages(), collector.names().len()), (1, 0));
+    collector.assert_no_faults();
+
+    for (status, words) in [
+        (401, "shows no credentials"),
+        (403, "shows no credentials"),
+        (404, "below which /v1/traces is"),
+        (503, "own log"),
+    ] {
+        collector.refusal.store(status, Ordering::SeqCst);
+        let checked = site.check(&[("OTLP_ENDPOINT", &good)]).await;
+        checked.assert("collector", "warn", words);
+        checked.assert("collector", "warn", &status.to_string());
+    }
+    collector.refusal.store(0, Ordering::SeqCst);
+    let elsewhere = format!("{good}/elsewhere");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let directory = authority.directory();
+    let untrusted = directory.trim_end_matches("/directory");
+    for (endpoint, words) in [
+        (&*elsewhere, "404"),
+        ("http://127.0.0.1:9", "refused"),
+        ("http://collector.invalid:4318", "dns"),
+        (untrusted, "UnknownIssuer"),
+        (&silent, "did not answer within"),
+    ] {
+        let checked = site.check(&[("OTLP_ENDPOINT", endpoint)]).await;
+        checked.assert("collector", "warn", words);
+        let failed = without.json["checks"].as_array().map(Vec::len);
+        let lines = checked.json["checks"].as_array().map(Vec::len);
+        assert_eq!(lines, failed.map(|lines| lines + 1), "{}", checked.all);
+    }
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ async fn nothing_is_sampled_at_zero_and_health_never() {
 async fn a_collector_that_is_away_is_counted_and_nobody_waits_for_it() {
     let collector = Collector::start().await;
     let gateway = gateway(&collector, &[]).await;
-    collector.down.store(true, Ordering::SeqCst);
+    collector.refusal.store(503, Ordering::SeqCst);
     let mut pupil = gateway.program("pupil").await;
     gateway.running_desktop(&mut pupil).await;
     eventually("spans are lost", || async {
@@ -153,7 +153,7 @@ async fn a_collector_that_is_away_is_counted_and_nobody_waits_for_it() {
     })
     .await;
     assert_eq!(spans(&gateway, "sent").await, 0);
-    collector.down.store(false, Ordering::SeqCst);
+    collector.refusal.store(0, Ordering::SeqCst);
     pupil.get("/session").await;
     collector.span("GET auth").await;
     eventually("spans are sent", || async {

@@ -2,6 +2,7 @@
 //! nothing, but for containers and networks of its own that it removes again.
 
 mod authority;
+mod collector;
 mod host;
 mod reach;
 mod report;
@@ -36,6 +37,7 @@ async fn everything(config: &Config, report: &mut Report) {
     host::certificate(&config.server, report);
     authority::look(&config.server, report).await;
     services::provider(config, report).await;
+    collector::look(config, report).await;
     let engine = DockerEngine::new(config.engine.clone());
     if !services::engine(config, &engine, report).await {
         return;

@@ -42,9 +42,8 @@ impl Exporter {
         http: HttpClient,
         metrics: &Metrics,
     ) -> Self {
-        let endpoint = config.endpoint.as_str().trim_end_matches('/');
         Self {
-            address: format!("{endpoint}/v1/traces"),
+            address: address(config),
             resource: resource.into(),
             http,
             metrics: metrics.clone(),
@@ -85,10 +84,7 @@ impl Exporter {
         let count = batch.len();
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let message = ExportTraceServiceRequest { resource_spans };
-        let request = Request::post(&self.address)
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(Bytes::from(message.encode_to_vec())));
-        let answer = match request {
+        let answer = match request(&self.address, &message) {
             Ok(request) => self.http.send(request).await,
             Err(_) => return,
         };
@@ -112,4 +108,20 @@ impl Exporter {
         self.failing = !taken;
         self.metrics.spans(outcome, count);
     }
+}
+
+/// Where the collector of `config` takes spans.
+pub(super) fn address(config: &TraceConfig) -> String {
+    let endpoint = config.endpoint.as_str().trim_end_matches('/');
+    format!("{endpoint}/v1/traces")
+}
+
+/// The request that brings `message` to a collector.
+pub(super) fn request(
+    address: &str,
+    message: &ExportTraceServiceRequest,
+) -> hyper::http::Result<Request<Full<Bytes>>> {
+    Request::post(address)
+        .header(CONTENT_TYPE, "application/x-protobuf")
+        .body(Full::new(Bytes::from(message.encode_to_vec())))
 }

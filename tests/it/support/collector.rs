@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use super::gateway::eventually;
 
 #[derive(Default)]
 struct Taken {
+    messages: usize,
     spans: Vec<Span>,
     resources: Vec<BTreeMap<String, String>>,
     /// All of it, to look for what must not be there.
@@ -34,8 +35,8 @@ struct Taken {
 pub struct Collector {
     addr: SocketAddr,
     taken: Arc<Mutex<Taken>>,
-    /// It refuses everything.
-    pub down: Arc<AtomicBool>,
+    /// The status with which it refuses everything; 0: it does not.
+    pub refusal: Arc<AtomicU16>,
     _running: JoinSet<()>,
 }
 
@@ -43,13 +44,13 @@ impl Collector {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (taken, down) = (Arc::<Mutex<Taken>>::default(), Arc::<AtomicBool>::default());
+        let (taken, refusal) = (Arc::<Mutex<Taken>>::default(), Arc::<AtomicU16>::default());
         let mut running = JoinSet::new();
-        running.spawn(serve(listener, taken.clone(), down.clone()));
+        running.spawn(serve(listener, taken.clone(), refusal.clone()));
         Self {
             addr,
             taken,
-            down,
+            refusal,
             _running: running,
         }
     }
@@ -74,6 +75,11 @@ impl Collector {
         taken.spans.iter().map(|span| span.name.clone()).collect()
     }
 
+    /// How many messages it took.
+    pub fn messages(&self) -> usize {
+        self.taken.lock().unwrap().messages
+    }
+
     /// What each batch says of the gateway.
     pub fn resources(&self) -> Vec<BTreeMap<String, String>> {
         self.taken.lock().unwrap().resources.clone()
@@ -92,15 +98,15 @@ impl Collector {
     }
 }
 
-async fn serve(listener: TcpListener, taken: Arc<Mutex<Taken>>, down: Arc<AtomicBool>) {
+async fn serve(listener: TcpListener, taken: Arc<Mutex<Taken>>, refusal: Arc<AtomicU16>) {
     let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
-        let (taken, down) = (taken.clone(), down.clone());
+        let (taken, refusal) = (taken.clone(), refusal.clone());
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let (taken, down) = (taken.clone(), down.clone());
+                let (taken, refusal) = (taken.clone(), refusal.clone());
                 async move {
-                    let status = take(&taken, &down, request).await;
+                    let status = take(&taken, &refusal, request).await;
                     let answer = Response::builder()
                         .status(status)
                         .header("content-type", "application/x-protobuf");
@@ -115,12 +121,13 @@ async fn serve(listener: TcpListener, taken: Arc<Mutex<Taken>>, down: Arc<Atomic
     }
 }
 
-async fn take(taken: &Mutex<Taken>, down: &AtomicBool, request: Request<Incoming>) -> u16 {
+async fn take(taken: &Mutex<Taken>, refusal: &AtomicU16, request: Request<Incoming>) -> u16 {
     let (head, body) = request.into_parts();
     let kind = head.headers.get("content-type").cloned();
     let body = body.collect().await.unwrap().to_bytes();
-    if down.load(Ordering::SeqCst) {
-        return 503;
+    let refused = refusal.load(Ordering::SeqCst);
+    if refused != 0 {
+        return refused;
     }
     let mut taken = taken.lock().unwrap();
     let right = head.method == Method::POST
@@ -132,7 +139,9 @@ async fn take(taken: &Mutex<Taken>, down: &AtomicBool, request: Request<Incoming
     };
     if !right {
         taken.faults.push(format!("{} {}", head.method, head.uri));
+        return 404;
     }
+    taken.messages += 1;
     taken.raw.extend_from_slice(&body);
     for resource in message.resource_spans {
         let about = resource.resource.map(|about| attributes(&about.attributes));
