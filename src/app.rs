@@ -272,7 +272,7 @@ impl App {
             watch: watch(&database, &desktops, &metrics, &clock),
         });
         check_open_files(server.max_connections);
-        let tls = tls::prepare(&server, (&clock, &metrics))?;
+        let tls = tls::prepare(&server, (&clock, &metrics, &audit))?;
         let (listener, redirect) = listeners(&server)?;
         let workers = Workers::start(server.workers).map_err(AppError::Workers)?;
         let trusted = TrustedProxies::new(server.trusted.clone());

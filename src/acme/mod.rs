@@ -19,10 +19,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use instant_acme::{Account, ExternalAccountKey, NewAccount};
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{AcmeConfig, TlsConfig};
+use crate::model::audit::{Action, Actor, Event, Object, Outcome};
+use crate::model::time::Timestamp;
 use crate::outbound::{HttpClient, TrustError};
-use crate::server::certificate::{Certificate, CertificateError};
+use crate::server::certificate::{Certificate, CertificateError, Facts};
 use crate::server::challenges::Challenges;
 use crate::telemetry::ErrorChain;
 use crate::telemetry::metrics::Metrics;
@@ -95,6 +98,25 @@ pub enum AcmeError {
     DueAtOnce,
 }
 
+impl AcmeError {
+    /// Why, as a word for the audit log.
+    fn word(&self) -> &'static str {
+        match self {
+            _ if client::is_rate_limited(self) => "rate_limited",
+            Self::Authority(instant_acme::Error::Api(_)) => "refused",
+            Self::Authority(_) => "unreachable",
+            Self::NotOffered { .. } | Self::Unproven { .. } | Self::GivenUp(_) => "unproven",
+            Self::Deadline => "timeout",
+            Self::File { .. }
+            | Self::Accounts { .. }
+            | Self::Request(_)
+            | Self::Certificate(_)
+            | Self::ExternalKey(_)
+            | Self::DueAtOnce => "unusable",
+        }
+    }
+}
+
 /// What an attempt came to.
 enum Attempt {
     /// Somebody else is at it, or was a moment ago.
@@ -115,6 +137,7 @@ pub struct Acme {
     http: HttpClient,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    audit: Audit,
     /// This gateway's place in what is spread, in thousandths.
     share: u32,
     /// Certificates that other authorities issued.
@@ -155,7 +178,7 @@ impl Acme {
         config: AcmeConfig,
         files: &TlsConfig,
         (certificate, challenges): (Arc<Certificate>, Challenges),
-        (clock, metrics): (Arc<dyn Clock>, Metrics),
+        (clock, metrics, audit): (Arc<dyn Clock>, Metrics, Audit),
     ) -> Result<Self, TrustError> {
         let directory = home(files);
         let accounts = Accounts::read(&directory.join(ACCOUNTS)).unwrap_or_default();
@@ -171,6 +194,7 @@ impl Acme {
             challenges,
             clock,
             metrics,
+            audit,
             share: u32::from(u16::from_be_bytes(random)) % 1000,
         })
     }
@@ -214,6 +238,12 @@ impl Acme {
         self.clock.now().unix_timestamp()
     }
 
+    /// What is in use, if an authority vouches for all our names with it.
+    fn good(&self) -> Option<Facts> {
+        let facts = self.certificate.facts();
+        facts.filter(|facts| !facts.self_signed && self.names_us())
+    }
+
     async fn attempt(&self, client: &Client) -> Result<Attempt, AcmeError> {
         let Some(mut lock) = Lock::take(&self.directory)? else {
             return Ok(Attempt::NotNow);
@@ -226,11 +256,16 @@ impl Acme {
             return Ok(Attempt::NotNow);
         }
         lock.note_try(self.now())?;
+        let why = match self.good() {
+            Some(_) => "renewal",
+            None => "first",
+        };
         tracing::info!(authority = %self.config.directory, hosts = ?self.config.hosts, "ordering a certificate");
         let ordered = tokio::time::timeout(ORDER_DEADLINE, self.order(client));
         ordered.await.map_err(|_| AcmeError::Deadline)??;
         self.metrics.certificate_ordered("success");
         let expires = self.certificate.expires_at();
+        self.note_issued(why, expires);
         tracing::info!(authority = %self.config.directory, expires, "certificate issued");
         if self.is_due() {
             return Err(AcmeError::DueAtOnce);
@@ -310,17 +345,36 @@ impl Acme {
         Ok(account)
     }
 
+    /// Tells the audit log what was ordered and why, and until when it is good, seconds since 1970.
+    fn note_issued(&self, why: &'static str, expires: Option<i64>) {
+        let mut event = self.event().reason(why);
+        if let Some(expires) = expires {
+            let expires = Timestamp::from_millis(expires * 1000);
+            event = event.detail("expires", &expires.to_string());
+        }
+        self.audit.record(event);
+    }
+
+    /// An order, for the audit log.
+    fn event(&self) -> Event {
+        let hosts = &self.config.hosts;
+        let portal = hosts.first().cloned().unwrap_or_default();
+        Event::new(Action::CertificateOrdered, &Actor::system("acme"))
+            .object(Object::Certificate(portal))
+            .detail("authority", self.config.directory.as_str())
+            .detail("names", &hosts.join(", "))
+    }
+
     /// Says what went wrong, and returns for how long nothing is tried.
     fn note_failure(&self, error: &AcmeError, failures: u32, client: &Client) -> Duration {
         let told = client.retry_after();
         let limited = client::is_rate_limited(error);
         let outcome = if limited { "rate_limited" } else { "failure" };
         self.metrics.certificate_ordered(outcome);
-        let good = self
-            .certificate
-            .facts()
-            .filter(|facts| !facts.self_signed && self.names_us());
-        let left = good.map(|facts| facts.ends - self.now());
+        let event = self.event().outcome(Outcome::Failure, error.word());
+        let event = event.detail("error", &ErrorChain(error).to_string());
+        self.audit.record(event);
+        let left = self.good().map(|facts| facts.ends - self.now());
         let pause = plan::pause(failures, left, told, self.share);
         tracing::warn!(
             error = %ErrorChain(error),

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::AppError;
 use crate::acme::{self, Acme};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{AcmeChallenge, ServerConfig};
 use crate::server::certificate::Certificate;
@@ -27,7 +28,7 @@ pub(super) struct Tls {
 /// Reads the certificate, or makes one.
 pub(super) fn prepare(
     server: &ServerConfig,
-    (clock, metrics): (&Arc<dyn Clock>, &Metrics),
+    (clock, metrics, audit): (&Arc<dyn Clock>, &Metrics, &Audit),
 ) -> Result<Tls, AppError> {
     let Some(files) = &server.tls else {
         return Ok(Tls::default());
@@ -52,7 +53,7 @@ pub(super) fn prepare(
             config.clone(),
             files,
             (certificate.clone(), challenges),
-            (clock.clone(), metrics.clone()),
+            (clock.clone(), metrics.clone(), audit.clone()),
         )?);
     }
     Ok(Tls {

@@ -76,6 +76,8 @@ words! {
         AuditExported = "admin_audit_exported",
         /// An admin changed what is logged.
         LogChanged = "admin_log_changed",
+        /// A certificate was ordered from an authority.
+        CertificateOrdered = "certificate_ordered",
         /// All that is known of a person was handed out.
         UserExported = "user_exported",
         /// All that is known of a person was deleted.
@@ -211,6 +213,8 @@ pub enum Object {
     Template(String),
     /// An image, by its reference.
     Image(String),
+    /// The gateway's certificate, by the host of the portal.
+    Certificate(String),
 }
 
 impl Object {
@@ -223,6 +227,7 @@ impl Object {
             Self::Token(_) => "token",
             Self::Template(_) => "template",
             Self::Image(_) => "image",
+            Self::Certificate(_) => "certificate",
         }
     }
 
@@ -232,7 +237,9 @@ impl Object {
         match self {
             Self::Desktop(id) => id.to_string(),
             Self::Session(id) => id.to_string(),
-            Self::Token(id) | Self::Template(id) | Self::Image(id) => id.clone(),
+            Self::Token(id) | Self::Template(id) | Self::Image(id) | Self::Certificate(id) => {
+                id.clone()
+            }
         }
     }
 }

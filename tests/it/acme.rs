@@ -6,11 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deskgate::model::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::audit;
 use crate::support::authority::{Authority, DAYS};
 use crate::support::authority_look;
 use crate::support::browser::Browser;
@@ -212,6 +214,27 @@ async fn it_is_renewed_in_time_with_the_account_that_was_kept() {
     site.advance(&gateway, DAY * 11);
     site.issued(2).await;
     ordered(&gateway, "success", 2).await;
+    let told = audit::log_of(&gateway, 2).await;
+    let expected = [
+        "certificate_ordered success first",
+        "certificate_ordered success renewal",
+    ];
+    assert_eq!(audit::words(&told), expected);
+    for entry in &told {
+        let object = (entry.object_kind.as_deref(), entry.object_id.as_deref());
+        assert_eq!(object, (Some("certificate"), Some("desk.test")));
+        let actor = (&*entry.actor_kind, entry.actor_name.as_deref());
+        assert_eq!(actor, ("system", Some("acme")));
+        assert_eq!(entry.details["names"], "desk.test");
+        assert_eq!(entry.details["authority"], site.authority.directory());
+        let expires: Timestamp = entry.details["expires"].as_str().unwrap().parse().unwrap();
+        let lasts = expires.since(entry.at);
+        let days = u32::try_from(DAYS).unwrap();
+        assert!(
+            lasts > DAY * (days - 2) && lasts < DAY * (days + 1),
+            "{entry:?}"
+        );
+    }
     let second = (site.text("tls.crt"), site.text("tls.key"));
     assert!(
         first.0 != second.0 && first.1 != second.1,
@@ -239,6 +262,12 @@ async fn it_is_renewed_in_time_with_the_account_that_was_kept() {
         1,
         "the one after it forgot"
     );
+    let told = audit::log_of(&gateway, 5).await;
+    let expected = [
+        "certificate_ordered failure refused",
+        "certificate_ordered success renewal",
+    ];
+    assert_eq!(audit::words(&told[3..]), expected);
     site.authority.assert_no_faults();
     gateway.stop().await;
 }
@@ -256,6 +285,12 @@ async fn a_name_that_cannot_be_proven_is_tried_again_after_a_pause() {
     );
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(site.authority.orders().0, 1, "not before the pause is over");
+    let told = audit::log_of(&gateway, 1).await;
+    let expected = ["certificate_ordered failure unproven"];
+    assert_eq!(audit::words(&told), expected, "once");
+    let error = told[0].details["error"].as_str().unwrap();
+    assert!(error.contains("desk.test is ours"), "{error}");
+    assert!(!told[0].details.contains_key("expires"));
     site.authority.point("desk.test", plain(), encrypted());
     // A restart does not shorten the pause.
     let gateway = gateway.killed_and_started_again().await;
@@ -279,6 +314,9 @@ async fn an_authority_that_wants_a_pause_gets_it() {
     site.advance(&gateway, Duration::from_secs(2 * 3600));
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(site.authority.orders(), (0, 1), "the pause is not over");
+    let told = audit::log_of(&gateway, 1).await;
+    let expected = ["certificate_ordered failure rate_limited"];
+    assert_eq!(audit::words(&told), expected);
     site.advance(&gateway, Duration::from_secs(3700));
     site.issued(1).await;
     ordered(&gateway, "success", 1).await;

@@ -1,5 +1,6 @@
 //! What people do, as the audit log tells it.
 
+use deskgate::model::audit::Action;
 use deskgate::store::Database;
 use deskgate::store::audit::{Entry, Filter};
 use hyper::StatusCode;
@@ -16,7 +17,7 @@ async fn log(gateway: &TestGateway) -> Vec<Entry> {
 }
 
 /// The log once it has `count` entries.
-async fn log_of(gateway: &TestGateway, count: usize) -> Vec<Entry> {
+pub async fn log_of(gateway: &TestGateway, count: usize) -> Vec<Entry> {
     eventually("the entries are written", || async {
         log(gateway).await.len() >= count
     })
@@ -24,7 +25,7 @@ async fn log_of(gateway: &TestGateway, count: usize) -> Vec<Entry> {
     log(gateway).await
 }
 
-fn words(entries: &[Entry]) -> Vec<String> {
+pub fn words(entries: &[Entry]) -> Vec<String> {
     entries
         .iter()
         .map(|entry| {
@@ -32,6 +33,23 @@ fn words(entries: &[Entry]) -> Vec<String> {
             format!("{} {} {reason}", entry.action, entry.outcome)
         })
         .collect()
+}
+
+#[test]
+fn the_documentation_lists_every_word() {
+    let text = include_str!("../../docs/LOGGING.md");
+    let mut lines = text.lines();
+    let line = lines.find(|line| line.starts_with("| `action` |"));
+    let listed: Vec<&str> = line
+        .expect("a line")
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .collect();
+    let words = Action::ALL.iter().map(|action| action.as_str());
+    for word in words {
+        assert!(listed.contains(&word), "{word} is not in {listed:?}");
+    }
 }
 
 #[tokio::test]

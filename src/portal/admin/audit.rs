@@ -122,6 +122,7 @@ fn label(lang: Lang, action: &str) -> &str {
         "admin_image_pulled" => lang.pick("Image geholt", "Image pulled"),
         "admin_audit_exported" => lang.pick("Protokoll ausgegeben", "Audit log exported"),
         "admin_log_changed" => lang.pick("Log umgestellt", "Log changed"),
+        "certificate_ordered" => lang.pick("Zertifikat bestellt", "Certificate ordered"),
         "user_exported" => lang.pick("Daten ausgegeben", "Person's data exported"),
         "user_forgotten" => lang.pick("Person vergessen", "Person forgotten"),
         other => other,
