@@ -80,7 +80,7 @@ pub enum AppError {
     Workers(#[source] io::Error),
 }
 
-/// State and desktops without a front door: all that `cleanup` needs, and the base of [`App`].
+/// State and desktops without a front door: all that `cleanup` and `user` need, and the base of [`App`].
 #[derive(Debug)]
 pub struct Core {
     /// Users, sessions, rows.
@@ -126,7 +126,8 @@ impl Core {
         Self::of(config, clock, engine, (database, instance))
     }
 
-    /// The same to look at a database that is there and up to date, in which nothing is changed.
+    /// The same on a database that is there and up to date: a command beside a gateway, which may be of another version,
+    /// leaves its schema alone.
     pub async fn build_unchanged(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let database = Database::open_unchanged(&config.database).await?;
         let instance = match &config.desktops.instance {

@@ -10,12 +10,7 @@ use crate::model::audit::Actor;
 
 pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     let config = Config::resolve(raw)?;
-    let clock = Arc::new(SystemClock);
-    let core = if dry_run {
-        Core::build_unchanged(&config, clock).await?
-    } else {
-        Core::build(&config, clock).await?
-    };
+    let core = Core::build_unchanged(&config, Arc::new(SystemClock)).await?;
     let verb = if dry_run {
         "would be removed"
     } else {

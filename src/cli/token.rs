@@ -56,7 +56,7 @@ fn lifetime(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(raw: Raw, command: TokenCommand) -> anyhow::Result<()> {
-    let database = Database::open(&DatabaseConfig::resolve(raw)?).await?;
+    let database = Database::open_unchanged(&DatabaseConfig::resolve(raw)?).await?;
     let clock = Arc::new(SystemClock);
     let audit = Audit::new(database.clone(), clock.clone(), Metrics::default());
     let tokens = ApiTokens::new(database.clone(), clock, audit.clone());

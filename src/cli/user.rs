@@ -40,7 +40,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(raw: Raw, command: Command) -> anyhow::Result<()> {
     let config = Config::resolve(raw)?;
-    let core = Core::build(&config, Arc::new(SystemClock)).await?;
+    let core = Core::build_unchanged(&config, Arc::new(SystemClock)).await?;
     let done = match command {
         Command::List => list(&core).await,
         Command::Export { user } => export(&core.people, &user).await,

@@ -19,7 +19,7 @@ pub fn newest() -> i64 {
 }
 
 impl Database {
-    /// Opens a database that is there and has the schema that this program needs. Nothing in it is changed.
+    /// Opens a database that is there and has the schema that this program needs, which stays as it is.
     ///
     /// # Errors
     /// It is not there, lacks a migration, or has one that this program does not know.

@@ -69,7 +69,7 @@ pub enum StoreError {
     #[error("the database is not up to date; run deskgate migrate first (it lacks {0})")]
     Behind(String),
     /// There is no file, where none may be made.
-    #[error("there is no database at {0}")]
+    #[error("there is no database at {0}; deskgate migrate makes it, or the first start")]
     Absent(String),
     /// A row says something that no version of this program writes.
     #[error("the database holds {0}, which makes no sense")]
