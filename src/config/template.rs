@@ -223,6 +223,7 @@ mod tests {
             ),
             ("ready = { expect = 99 }", "99"),
             ("stop = { signal = 'TERM' }", "TERM"),
+            ("notice = ['show', '{text}']", "show"),
             ("shm_size = '1'", "1"),
             ("memory = 'lots'", "lots"),
             ("cpus = 0", "0"),

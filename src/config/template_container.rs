@@ -5,6 +5,7 @@ use std::path::Path;
 use super::table::Table;
 use super::template::{is_path, is_variable, required, set};
 use crate::model::mount::{GROUP, SharedMount};
+use crate::model::notice::Notice;
 use crate::model::template::{Device, Home, NetworkPolicy, Sandbox, Seccomp, Stop, Template};
 
 /// Places of the host that nobody gives to desktops by a slip: with them goes the host itself.
@@ -42,6 +43,8 @@ pub(super) fn read(table: &mut Table<'_>, template: &mut Template) {
     }
     sandbox(table, &mut template.sandbox);
     table.table("stop", |table| stop(table, &mut template.stop));
+    let expected = "a command, of whose arguments one is {state} and one is {text}";
+    template.notice = table.read("notice", expected, notice);
     let networks = [
         ("internet", NetworkPolicy::Internet),
         ("none", NetworkPolicy::None),
@@ -109,6 +112,12 @@ fn stop(table: &mut Table<'_>, stop: &mut Stop) {
         &mut stop.pre_stop,
         table.texts("pre_stop", expected, |text| !text.contains('\0')),
     );
+}
+
+fn notice(value: &toml::Value) -> Option<Notice> {
+    let words = value.as_array()?.iter();
+    let words = words.map(|word| word.as_str().map(str::to_owned));
+    Notice::new(words.collect::<Option<_>>()?)
 }
 
 fn mount(table: &mut Table<'_>) -> SharedMount {

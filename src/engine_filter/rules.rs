@@ -119,7 +119,10 @@ impl Rules {
         let known = if labels.get(LABEL_INSTANCE) == Some(&self.probes) {
             probe::is_knock(&words)
         } else {
-            !words.is_empty() && self.template(labels)?.stop.pre_stop == words
+            let template = self.template(labels)?;
+            let before_stop = !words.is_empty() && template.stop.pre_stop == words;
+            let mut notice = template.notice.iter();
+            before_stop || notice.any(|notice| notice.makes(&words))
         };
         if !known {
             return Err(Refusal::Command);

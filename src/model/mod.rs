@@ -8,6 +8,7 @@ pub mod failpoint;
 pub mod hours;
 pub mod id;
 pub mod mount;
+pub mod notice;
 pub mod preset;
 pub mod rate;
 pub mod reason;

@@ -174,6 +174,7 @@ impl Template {
                 timeout: Duration::from_secs(10),
                 pre_stop: Vec::new(),
             },
+            notice: None,
             shm_size: 512 << 20,
             memory: 2 << 30,
             cpu_millis: 2000,

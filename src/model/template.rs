@@ -10,6 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::hours::Hours;
 use super::id::DesktopId;
 use super::mount::SharedMount;
+use super::notice::Notice;
 
 /// A text for people, in the languages of the pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -244,6 +245,8 @@ pub struct Template {
     pub ready: Ready,
     /// How it is ended.
     pub stop: Stop,
+    /// How it shows that somebody looks at it; without it, nobody may.
+    pub notice: Option<Notice>,
     /// Shared memory, bytes.
     pub shm_size: u64,
     /// Memory limit, bytes.

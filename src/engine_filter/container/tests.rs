@@ -8,6 +8,7 @@ use crate::config::raw::Raw;
 use crate::config::{FilterConfig, Reach};
 use crate::engine::docker::networks;
 use crate::engine::spec::{self, Own};
+use crate::model::notice::LookState;
 use crate::model::template::NetworkPolicy;
 
 /// Templates of every make: the presets, and one that asks for all that can be asked for.
@@ -46,6 +47,7 @@ no_new_privileges = false
 seccomp = "unconfined"
 devices = ["/dev/dri/renderD128"]
 stop = { signal = "SIGINT", pre_stop = ["/bin/save", "all"] }
+notice = ["/bin/show", "{state}", "{text}"]
 mounts = [
     { source = "/srv/material", target = "/material", read_only = true },
     { source = "class-{group}", target = "/class/{group}", groups = ["8a", "8b"] },
@@ -412,6 +414,17 @@ fn commands_are_the_templates_or_the_checks() {
         ask(&labels("school-check", "all"), &save),
         Err(Refusal::Command)
     );
+    let mut notices = rules.templates.iter().filter_map(|one| one.notice.as_ref());
+    let notice = notices.next().expect("a notice");
+    let shown = notice.command(LookState::Begin, "Frau Lehmann");
+    let shown = json!({ "Cmd": shown, "AttachStdout": true });
+    assert_eq!(ask(&labels("school", "all"), &shown), Ok(shown.clone()));
+    let words = ["/bin/show", "begin", "Something else."];
+    let words = json!({ "Cmd": words, "AttachStdout": true });
+    for (template, body) in [("all", words), ("kasm", shown)] {
+        let asked = ask(&labels("school", template), &body);
+        assert_eq!(asked, Err(Refusal::Command), "{template}");
+    }
     for (name, value) in [
         ("Privileged", json!(true)),
         ("User", json!("0")),
