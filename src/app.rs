@@ -269,6 +269,7 @@ impl App {
             tasks: tasks.clone(),
             log: log.clone(),
             classes: Classes::new(config.teacher_groups),
+            look: config.teacher_look,
             origin: origin.portal().as_str().into(),
             watch: watch(&database, &desktops, &metrics, &clock),
         });

@@ -32,6 +32,7 @@ use crate::authz::AuthzError;
 use crate::authz::admin::{AdminGrant, authorize_admin};
 use crate::authz::policy::Classes;
 use crate::clock::Clock;
+use crate::config::TeacherLook;
 use crate::desktop::Desktops;
 use crate::overview::Watch;
 use crate::people::People;
@@ -67,6 +68,8 @@ pub struct ApiState {
     pub log: LogFilter,
     /// Which groups are classes.
     pub classes: Classes,
+    /// What teachers see of their screens.
+    pub look: TeacherLook,
     /// Our origin, for the addresses in answers.
     pub origin: Arc<str>,
     /// How the installation is.

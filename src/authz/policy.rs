@@ -2,8 +2,9 @@
 //!
 //! A desktop is a private room. Nobody but its owner uses it, whatever their role. A teacher may look after
 //! the pupils of their own classes, and [`Classes`] says which groups are classes: a group that everybody is in
-//! must not make every pupil theirs. An admin keeps order, which is to see states, stop and remove; what is on
-//! somebody's screen is no matter of an admin's.
+//! must not make every pupil theirs. Whether they see screens as well is the installation's choice (`TEACHER_LOOK`), which
+//! the table takes for made. An admin keeps order, which is to see states, stop and remove; what is on somebody's screen
+//! is no matter of an admin's.
 
 use crate::model::user::{Role, User};
 
@@ -41,8 +42,8 @@ pub enum Action {
     StartFor,
     /// See it and type into it.
     Use,
-    /// See it.
-    Watch,
+    /// See what is on its screen, and no more.
+    Look,
     /// Know that it exists, and how it is.
     SeeState,
     /// Stop it.
@@ -74,7 +75,7 @@ pub const fn allows(role: Role, relation: Relation, action: Action) -> bool {
     use Relation::{Foreign, Own, Pupil};
     match action {
         Action::Start | Action::Use => matches!(relation, Own),
-        Action::StartFor | Action::Watch => match relation {
+        Action::StartFor | Action::Look => match relation {
             Own => true,
             Pupil => matches!(role, Role::Teacher | Role::Admin),
             Foreign => false,
@@ -134,7 +135,7 @@ mod tests {
         Action::Start,
         Action::StartFor,
         Action::Use,
-        Action::Watch,
+        Action::Look,
         Action::SeeState,
         Action::Stop,
         Action::Remove,
@@ -153,7 +154,7 @@ mod tests {
         ("Start",                   "y-- y-- y--"),
         ("StartFor",                "y-- yy- yy-"),
         ("Use",                     "y-- y-- y--"),
-        ("Watch",                   "y-- yy- yy-"),
+        ("Look",                    "y-- yy- yy-"),
         ("SeeState",                "y-- yy- yyy"),
         ("Stop",                    "y-- yy- yyy"),
         ("Remove",                  "y-- y-- yyy"),
@@ -188,7 +189,7 @@ mod tests {
             Action::Start => 0,
             Action::StartFor => 1,
             Action::Use => 2,
-            Action::Watch => 3,
+            Action::Look => 3,
             Action::SeeState => 4,
             Action::Stop => 5,
             Action::Remove => 6,

@@ -49,6 +49,8 @@ pub struct Config {
     pub desktops: DesktopConfig,
     /// Groups that make their students their teachers' pupils: names, or beginnings that end in `*`.
     pub teacher_groups: Vec<String>,
+    /// What teachers see of their pupils' screens.
+    pub teacher_look: TeacherLook,
     /// How long entries of the audit log are kept; unset: for ever.
     pub audit_retention: Option<Duration>,
     /// Where traces are sent, if anywhere.
@@ -191,6 +193,18 @@ pub enum OnLogout {
     Stop,
     /// They are stopped and their containers removed.
     Remove,
+}
+
+/// What teachers see of the screens of their pupils. Whoever may see more may see less too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TeacherLook {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Small pictures, now and then.
+    Thumbnails,
+    /// One desktop at a time too, whose pupil is told.
+    View,
 }
 
 /// How to reach the container engine.

@@ -32,6 +32,7 @@ impl Config {
             engine: reader.engine(),
             desktops: reader.desktops(),
             teacher_groups: reader.teacher_groups(),
+            teacher_look: reader.teacher_look(),
             audit_retention: reader.audit_retention(),
             traces: reader.traces(),
             secret_key: reader.secret_key(),

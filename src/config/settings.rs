@@ -246,6 +246,11 @@ pub const SETTINGS: &[Setting] = &[
         "Groups that are classes, comma-separated: exact names, or what they begin with (`klasse.*`). A teacher looks after the students with whom they share one; none: after nobody. Never name a group that the whole school is in",
     ),
     plain(
+        "TEACHER_LOOK",
+        Some("off"),
+        "What teachers [see of their pupils' screens](#pictures-of-desktops): `off`, nothing; `thumbnails`, small pictures on the page of a class; `view`, one desktop too, after its pupil was told. Each look is in the audit log, and pupils read that it may happen. Ask whoever answers for data protection first",
+    ),
+    plain(
         "DOCKER_HOST",
         Some("unix:///var/run/docker.sock"),
         "`unix://` or `tcp://` address of the Docker engine; no TLS to it yet",

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
-use super::super::{ClaimsConfig, OidcConfig, OnLogout, Secret, SessionConfig, parse};
+use super::super::{ClaimsConfig, OidcConfig, OnLogout, Secret, SessionConfig, TeacherLook, parse};
 use super::Reader;
 
 impl Reader {
@@ -93,6 +93,20 @@ impl Reader {
             names.iter().all(fits).then_some(names)
         });
         names.unwrap_or_default()
+    }
+
+    pub(super) fn teacher_look(&mut self) -> TeacherLook {
+        let look = self.parsed(
+            "TEACHER_LOOK",
+            "off, thumbnails or view",
+            |text| match text {
+                "off" => Some(TeacherLook::Off),
+                "thumbnails" => Some(TeacherLook::Thumbnails),
+                "view" => Some(TeacherLook::View),
+                _ => None,
+            },
+        );
+        look.unwrap_or_default()
     }
 
     pub(super) fn sessions(&mut self) -> SessionConfig {

@@ -1,7 +1,7 @@
 //! Reading settings as a whole.
 
 use super::*;
-use crate::config::AcmeChallenge;
+use crate::config::{AcmeChallenge, TeacherLook};
 
 fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let env = |key: &str| {
@@ -80,6 +80,20 @@ fn a_class_is_named_and_never_everything() {
     for wrong in ["*", "klasse.*, *", "*.8a", "kl*sse", "klasse.**"] {
         assert!(with(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn teachers_see_no_screens_unless_somebody_says_so() {
+    let with = |said: Option<&'static str>| {
+        let mut pairs = GOOD.to_vec();
+        pairs.extend(said.map(|value| ("TEACHER_LOOK", value)));
+        resolve(&pairs).map(|config| config.teacher_look)
+    };
+    assert_eq!(with(None).ok(), Some(TeacherLook::Off));
+    assert_eq!(with(Some("thumbnails")).ok(), Some(TeacherLook::Thumbnails));
+    assert_eq!(with(Some("view")).ok(), Some(TeacherLook::View));
+    assert!(with(Some("on")).is_err() && with(Some("View")).is_err());
+    assert!(TeacherLook::View > TeacherLook::Thumbnails);
 }
 
 #[test]
