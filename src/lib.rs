@@ -26,6 +26,8 @@ pub mod portal;
 
 pub mod respond;
 
+pub mod picture;
+
 pub mod proxy;
 
 pub mod authz;

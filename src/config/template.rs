@@ -217,6 +217,8 @@ mod tests {
             ("host_header = 1", "1"),
             ("origin = 'any'", "any"),
             ("max_message = 3", "3"),
+            ("screenshot = '/s?id={id}'", "/s?id={id}"),
+            ("view = 'vnc'", "vnc"),
             (
                 "headers = { set = { Content-Security-Policy = 'x' } }",
                 "Content-Security-Policy",

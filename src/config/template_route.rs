@@ -5,7 +5,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::table::Table;
 use super::template::{is_path, is_variable, set};
 use crate::model::template::{
-    Auth, HeaderRules, HostHeader, Origin, PLACEHOLDERS, Prefix, Ready, Scheme, Template, TlsVerify,
+    Auth, HeaderRules, HostHeader, Origin, PLACEHOLDERS, Prefix, Ready, SIZE_PLACEHOLDERS, Scheme,
+    Template, TlsVerify, View,
 };
 
 /// Headers of a desktop's answers that a template may set or take away. None of them is part of the confinement, of
@@ -84,7 +85,23 @@ pub(super) fn read(table: &mut Table<'_>, template: &mut Template) {
         },
     );
     set(&mut template.max_message, longest);
+    pictures(table, template);
     table.table("ready", |table| ready(table, &mut template.ready));
+}
+
+/// How the gateway sees what the desktop shows.
+fn pictures(table: &mut Table<'_>, template: &mut Template) {
+    let expected = "a path that begins with /, with no other placeholder than {width} and {height}, or \"none\"";
+    let screenshot = table.parsed("screenshot", expected, |text| {
+        let fits = text.starts_with('/') && is_target(text) && has_only(text, &SIZE_PLACEHOLDERS);
+        match text {
+            "none" => Some(None),
+            text => fits.then(|| Some(text.to_owned())),
+        }
+    });
+    set(&mut template.screenshot, screenshot);
+    let views = [("none", View::None), ("rfb", View::Rfb)];
+    set(&mut template.view, table.word("view", &views));
 }
 
 /// `{ none = true }`, or Basic authentication with the fields that differ from the preset's.
@@ -165,7 +182,11 @@ fn is_target(text: &str) -> bool {
 }
 
 fn has_known_placeholders(text: &str) -> bool {
-    let rest = PLACEHOLDERS
+    has_only(text, &PLACEHOLDERS)
+}
+
+fn has_only(text: &str, placeholders: &[&str]) -> bool {
+    let rest = placeholders
         .iter()
         .fold(text.to_owned(), |text, known| text.replace(known, ""));
     !rest.contains(['{', '}'])

@@ -1,9 +1,12 @@
-//! Whether a desktop answers: an authenticated `GET` of what its template names, because a container that runs is not yet a
-//! picture. The right credentials go along every time: KasmVNC locks an address out after five failures.
+//! What the gateway itself asks a desktop. Above all whether it answers: an authenticated `GET` of what its template names,
+//! because a container that runs is not yet a picture. The right credentials go along every time: KasmVNC locks an address out after five failures.
 
 use std::time::Duration;
 
-use http_body_util::Empty;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Response;
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
 
@@ -56,12 +59,40 @@ pub async fn status(dialer: &Dialer, upstream: &Upstream, path: &str) -> Option<
 }
 
 async fn status_of(dialer: &Dialer, upstream: &Upstream, question: Question<'_>) -> Option<u16> {
-    tokio::time::timeout(PROBE_TIMEOUT, get(dialer, upstream, question))
+    // The body is of no interest.
+    let status = async |answer: Response<Incoming>| answer.status().as_u16();
+    tokio::time::timeout(PROBE_TIMEOUT, get(dialer, upstream, question, status))
         .await
         .ok()?
 }
 
-async fn get(dialer: &Dialer, upstream: &Upstream, question: Question<'_>) -> Option<u16> {
+/// The status and the body that `path` is answered with, if that has at most `limit` bytes. Redirects are not followed.
+/// The caller says how long that may take.
+pub async fn fetch(
+    dialer: &Dialer,
+    upstream: &Upstream,
+    path: &str,
+    limit: usize,
+) -> Option<(u16, Bytes)> {
+    let question = Question {
+        path,
+        authorization: upstream.authorization.as_ref(),
+    };
+    let read = async |answer: Response<Incoming>| {
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), limit).collect().await;
+        Some((status, body.ok()?.to_bytes()))
+    };
+    get(dialer, upstream, question, read).await?
+}
+
+/// Asks, and has the answer read while the connection still stands.
+async fn get<T>(
+    dialer: &Dialer,
+    upstream: &Upstream,
+    question: Question<'_>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> T,
+) -> Option<T> {
     let stream = dialer.dial(upstream, &Scratch::default()).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(true)
@@ -74,14 +105,16 @@ async fn get(dialer: &Dialer, upstream: &Upstream, question: Question<'_>) -> Op
     if let Some(credentials) = question.authorization {
         request = request.header(AUTHORIZATION, credentials);
     }
-    let request = request.body(Empty::<bytes::Bytes>::new()).ok()?;
-    // The connection is driven here and dropped with the answer's head: the body is of no interest.
-    let answer = sender.send_request(request);
+    let request = request.body(Empty::<Bytes>::new()).ok()?;
+    // The connection is driven here, and dropped when the answer was read.
+    let answer = async {
+        let answer = sender.send_request(request).await.ok()?;
+        Some(read(answer).await)
+    };
     tokio::pin!(answer, connection);
-    let answer = tokio::select! {
+    tokio::select! {
         answer = &mut answer => answer,
         // KasmVNC closes right behind its answer, which is then there already.
         _ = &mut connection => answer.await,
-    };
-    Some(answer.ok()?.status().as_u16())
+    }
 }

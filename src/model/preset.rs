@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::template::{
     Auth, HeaderRules, Home, HostHeader, NetworkPolicy, Origin, Prefix, Pull, Ready, Sandbox,
-    Scheme, Seccomp, Stop, Template, Texts, TlsVerify,
+    Scheme, Seccomp, Stop, Template, Texts, TlsVerify, View,
 };
 
 /// Images that start as root and change to the user by themselves need these back.
@@ -34,6 +34,9 @@ const SELKIES_API: [&str; 13] = [
     "/api/webrtc",
     "/api/ws",
 ];
+
+/// KasmVNC's picture of itself, which only its owner may ask for.
+const SCREENSHOT: &str = "/api/get_screenshot?width={width}&height={height}&quality=7";
 
 /// A family of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,8 @@ impl Preset {
             template.entry = "/".into();
             template.deny_paths = Vec::new();
             template.resolution_env = None;
+            template.screenshot = None;
+            template.view = View::None;
         }
         match self {
             Self::Kasm => {}
@@ -112,6 +117,7 @@ impl Preset {
                 template.entry =
                     "/vnc.html?path={prefix_bare}/websockify&autoconnect=1&resize=remote".into();
                 template.ws_paths = vec!["/websockify".into()];
+                template.view = View::Rfb;
                 template.ready.path = "/vnc.html".into();
                 template.home_path = "/root".into();
             }
@@ -163,6 +169,8 @@ impl Template {
             deny_paths: vec!["/api".into(), "/Downloads".into()],
             headers: HeaderRules::default(),
             max_message: None,
+            screenshot: Some(SCREENSHOT.into()),
+            view: View::Rfb,
             ready: Ready {
                 path: "/".into(),
                 auth: true,
@@ -226,6 +234,16 @@ mod tests {
         assert!(!template.allows_socket("/api/ws"));
         for hidden in ["/api/switch", "/api/files/x", "/api/upload", "/api/tokens"] {
             assert!(!template.allows_path(hidden), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn whoever_speaks_rfb_can_be_looked_at() {
+        for preset in Preset::ALL {
+            let template = preset.template("image".into());
+            let speaks = matches!(preset, Preset::Kasm | Preset::Novnc);
+            assert_eq!(template.view == View::Rfb, speaks, "{}", preset.as_str());
+            assert_eq!(template.screenshot.is_some(), preset == Preset::Kasm);
         }
     }
 

@@ -104,6 +104,15 @@ pub enum Origin {
     Rewrite,
 }
 
+/// Whether the gateway can look at what a desktop shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// It cannot.
+    None,
+    /// As a client of RFB over its WebSocket.
+    Rfb,
+}
+
 /// Changes to the headers of a desktop's answers. They come before the gateway's own, which nothing here undoes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderRules {
@@ -241,6 +250,10 @@ pub struct Template {
     pub headers: HeaderRules,
     /// Longest WebSocket frame that it takes, bytes; a longer one ends the WebSocket. None: the desktop decides.
     pub max_message: Option<u64>,
+    /// Path and query of the picture that it makes of itself, with `{width}` and `{height}`, if it makes one.
+    pub screenshot: Option<String>,
+    /// Whether it can be looked at.
+    pub view: View,
     /// How it shows that it is there.
     pub ready: Ready,
     /// How it is ended.
@@ -285,6 +298,16 @@ pub struct Template {
 
 /// The placeholders that [`fill`] knows.
 pub const PLACEHOLDERS: [&str; 3] = ["{id}", "{prefix}", "{prefix_bare}"];
+
+/// The placeholders that [`fill_size`] knows.
+pub const SIZE_PLACEHOLDERS: [&str; 2] = ["{width}", "{height}"];
+
+/// `text` with the size of a picture, pixels.
+#[must_use]
+pub fn fill_size(text: &str, (width, height): (u16, u16)) -> String {
+    text.replace("{width}", &width.to_string())
+        .replace("{height}", &height.to_string())
+}
 
 /// The path under which browsers see a desktop, without a slash at its end.
 #[must_use]
@@ -347,5 +370,7 @@ mod tests {
             format!("/?path=desktop/{id}/ws&id={id}")
         );
         assert_eq!(fill("{other}", id), "{other}");
+        let size = fill_size("/p?w={width}&h={height}", (320, 240));
+        assert_eq!(size, "/p?w=320&h=240");
     }
 }

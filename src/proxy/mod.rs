@@ -31,6 +31,7 @@ use crate::telemetry::metrics::Metrics;
 use confine::Confinement;
 use links::Links;
 use target::{BadTarget, Target};
+pub use upgrade::socket;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 

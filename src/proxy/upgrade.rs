@@ -17,14 +17,17 @@ use hyper::{Method, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+
 use super::target::Target;
 use super::tunnel::Tunnel;
 use super::{Proxy, ProxyError, headers};
 use crate::authz::grant::DesktopGrant;
 use crate::desktop::Awake;
+use crate::desktop::upstream::{Dialer, Upstream};
 use crate::request::client_addr::forwarded;
 use crate::request::{Request, RequestContext, Response, body};
-use crate::stream::{BrowserStream, Buffered, DesktopStream};
+use crate::stream::{BrowserStream, Buffered, DesktopStream, Scratch};
 
 /// How long a desktop may take to answer the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -174,27 +177,10 @@ impl Proxy {
         } else {
             &handshake.origin
         };
-        let mut head = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nOrigin: {}\r\n",
-            target.as_str(),
-            upstream.host(host),
-            handshake.key,
-            origin,
-        );
-        let mut add = |name: &str, value: &str| {
-            head.push_str(name);
-            head.push_str(": ");
-            head.push_str(value);
-            head.push_str("\r\n");
-        };
-        if let Some(protocols) = &handshake.protocols {
-            add("Sec-WebSocket-Protocol", protocols);
-        }
-        if let Some(credentials) = &upstream.authorization {
-            add("Authorization", credentials.to_str().unwrap_or_default());
-        }
+        let place = (target.as_str(), upstream.host(host));
+        let mut head = opening(upstream, place, (handshake, origin));
         let client = context.client;
+        let mut add = |name: &str, value: &str| add(&mut head, name, value);
         add("X-Forwarded-For", &client.to_string());
         add("X-Forwarded-Proto", scheme);
         add("X-Forwarded-Host", host);
@@ -209,6 +195,60 @@ impl Proxy {
         head.push_str("\r\n");
         head
     }
+}
+
+/// A WebSocket of the gateway's own at `path` of a desktop, of which it is nobody's: the stream behind the 101, and what
+/// came right behind that.
+///
+/// # Errors
+/// No connection, or an answer that is no good 101.
+pub async fn socket(
+    dialer: &Dialer,
+    upstream: &Upstream,
+    path: &str,
+) -> Result<(DesktopStream, Vec<u8>), ProxyError> {
+    let host = upstream.addr.to_string();
+    let handshake = Handshake {
+        key: generate_key(),
+        origin: upstream.origin(&host),
+        protocols: Some("binary".to_owned()),
+    };
+    let (path, host) = (upstream.path(path), upstream.host(&host));
+    let mut head = opening(upstream, (&path, host), (&handshake, &handshake.origin));
+    head.push_str("\r\n");
+    let mut stream = dialer.dial(upstream, &Scratch::default()).await?;
+    let answer = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(&mut stream, &head)).await;
+    let (answer, early) = answer.map_err(|_| ProxyError::Timeout)??;
+    answer.check(&handshake)?;
+    Ok((stream, early))
+}
+
+/// The lines that a handshake begins with, whoever is behind it.
+fn opening(
+    upstream: &Upstream,
+    (target, host): (&str, &str),
+    (handshake, origin): (&Handshake, &str),
+) -> String {
+    let mut head = format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nOrigin: {origin}\r\n",
+        handshake.key,
+    );
+    if let Some(protocols) = &handshake.protocols {
+        add(&mut head, "Sec-WebSocket-Protocol", protocols);
+    }
+    if let Some(credentials) = &upstream.authorization {
+        let credentials = credentials.to_str().unwrap_or_default();
+        add(&mut head, "Authorization", credentials);
+    }
+    head
+}
+
+fn add(head: &mut String, name: &str, value: &str) {
+    head.push_str(name);
+    head.push_str(": ");
+    head.push_str(value);
+    head.push_str("\r\n");
 }
 
 /// Runs the tunnel on the connection itself where there is one: with HTTP/1.1 nothing of it is left but
