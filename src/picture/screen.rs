@@ -102,11 +102,11 @@ impl Screen {
         while !bytes.is_empty() && row_length > 0 {
             let (row, column) = (at / row_length, at % row_length);
             let count = bytes.len().min(row_length - column);
-            let (front, rest) = bytes.split_at(count);
+            let (pixels, rest) = bytes.split_at(count);
             let start = ((rect.y + row) * usize::from(self.width) + rect.x) * PIXEL + column;
             // Always there: the rectangle is on this screen.
             if let Some(place) = self.pixels.get_mut(start..start + count) {
-                place.copy_from_slice(front);
+                place.copy_from_slice(pixels);
             }
             at += count;
             bytes = rest;
