@@ -82,9 +82,12 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .build();
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-        })
+        // A connection for each request. One that is kept may be closed by the server at the moment we use it, and a
+        // request that is lost with it must not be repeated if it carried a code or a nonce. We ask seldom enough.
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Ok(Self { client })
     }
 
     /// Sends a request and reads the whole answer.

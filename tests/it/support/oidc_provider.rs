@@ -1,9 +1,10 @@
 //! An OpenID provider that can be any other one, and wrong in any way: what it says is changed by [`Knobs`], while
-//! it is strict about what it is asked. It lets everybody in without a page.
+//! it is strict about what it is asked, and answers once on each connection. It lets everybody in without a page.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::digest;
@@ -306,7 +307,12 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     loop {
         let (socket, _) = listener.accept().await.unwrap();
         let state = state.clone();
-        let service = hyper::service::service_fn(move |request| respond(state.clone(), request));
+        // Any other request comes too late: a provider that closes idle connections has just closed this one.
+        let used = AtomicBool::new(false);
+        let service = hyper::service::service_fn(move |request| {
+            let late = used.swap(true, Ordering::Relaxed);
+            respond(state.clone(), request, late)
+        });
         let connection = hyper::server::conn::http1::Builder::new();
         connections.spawn(async move {
             let _ = connection
@@ -319,7 +325,11 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
 async fn respond(
     state: Arc<Mutex<State>>,
     request: Request<Incoming>,
-) -> Result<Answer, Infallible> {
+    late: bool,
+) -> Result<Answer, io::Error> {
+    if late {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let query = head.uri.query().unwrap_or_default().as_bytes();
