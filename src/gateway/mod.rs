@@ -118,7 +118,7 @@ impl Gateway {
             if let HttpError::Proxy(fault) = &error {
                 self.metrics.upstream_error(fault.side(), error.row().code);
             }
-            if side == Side::Desktops {
+            if side == Side::Desktops || matches!(error, HttpError::Misdirected) {
                 origin.portal().as_str().clone_into(&mut context.home);
             }
             let mut response = problem::respond(&error, &context);

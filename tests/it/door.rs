@@ -72,6 +72,20 @@ async fn ambiguous_heads_are_refused() {
 }
 
 #[tokio::test]
+async fn whoever_came_by_a_wrong_name_is_led_to_the_right_one() {
+    let gateway = TestGateway::start().await;
+    for host in ["127.0.0.1", "desk.example"] {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n\r\n");
+        let answer = raw(&gateway, &head).await;
+        assert_eq!(status(&answer), "421", "{answer}");
+        let links = answer.matches("href=\"https://desk.test/\"").count();
+        assert_eq!(links, 2, "the name at the top, and the next step: {answer}");
+        assert!(!answer.contains("<a class=\"button primary\" href=\"/\""));
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn cookies_that_are_too_large_are_cleared() {
     let gateway = TestGateway::start().await;
     let mut browser = gateway.browser().with_cookie("planted", &"x".repeat(9000));
