@@ -8,6 +8,9 @@
 //! **The order of the modules below is the layering: a module uses only modules below it.**
 //! `tests/tidy.rs` proves it.
 
+// They panic when nobody reads on. Commands print with `cli::output`, and everything else logs.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 
 pub mod demo;

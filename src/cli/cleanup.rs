@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::output::print_line;
 use crate::app::Core;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -16,7 +17,7 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     } else {
         "removed"
     };
-    println!("{:<16} {:<40} STATE", "ACT", "WHAT");
+    print_line!("{:<16} {:<40} STATE", "ACT", "WHAT")?;
     let mut refused = 0;
     for act in core.desktops.due().await? {
         let (id, state) = (act.desktop.id.to_string(), act.desktop.status.as_str());
@@ -26,42 +27,42 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
             is_done = core.desktops.unless_refused(&id, done).await?.is_some();
         }
         refused += u32::from(!is_done);
-        println!(
+        print_line!(
             "{:<16} {id:<40} {state}",
             word(&act.kind.to_string(), is_done)
-        );
+        )?;
     }
     for orphan in core.desktops.orphans().await? {
         let is_gone = dry_run || core.desktops.remove_orphan(&orphan).await?.is_some();
         refused += u32::from(!is_gone);
-        println!(
+        print_line!(
             "{:<16} {:<40} {}",
             word("remove orphan", is_gone),
             orphan.name,
             orphan.state.as_str()
-        );
+        )?;
     }
     for network in core.desktops.orphaned_networks().await? {
         let is_gone = dry_run || core.desktops.remove_lost_network(&network).await?.is_some();
         refused += u32::from(!is_gone);
-        println!(
+        print_line!(
             "{:<16} {network:<40} unused",
             word("remove network", is_gone)
-        );
+        )?;
     }
     for home in core.desktops.due_homes().await? {
-        println!("{:<16} {:<40} old", "remove home", home.volume);
+        print_line!("{:<16} {:<40} old", "remove home", home.volume)?;
     }
     if !dry_run {
         core.desktops.remove_due_homes().await;
     }
     let sessions = core.sessions.clean(dry_run).await?;
-    println!("{sessions} expired sessions {verb}");
+    print_line!("{sessions} expired sessions {verb}")?;
     let tokens = core.tokens.clean(dry_run).await?;
-    println!("{tokens} expired API tokens {verb}");
+    print_line!("{tokens} expired API tokens {verb}")?;
     if let Some(retention) = config.audit_retention {
         let entries = core.audit.clean(retention, dry_run).await?;
-        println!("{entries} old entries of the audit log {verb}");
+        print_line!("{entries} old entries of the audit log {verb}")?;
     }
     core.audit.flush().await;
     core.database.close().await;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::output::print_line;
 use super::serve::run_until_signal;
 use crate::app::App;
 use crate::clock::SystemClock;
@@ -22,18 +23,18 @@ pub(super) async fn run(
     let url = config.server.public_url.to_string();
     let app = App::build(config, clock, log).await?;
     provider.serve(app.tasks());
-    println!("\nDeskgate demo: {url}\n");
-    println!("  account   password");
+    print_line!("\nDeskgate demo: {url}\n")?;
+    print_line!("  account   password")?;
     for account in &ACCOUNTS {
-        println!(
+        print_line!(
             "  {:<9} {:<9} {} ({})",
             account.username,
             account.username,
             account.name(),
             account.role_name()
-        );
+        )?;
     }
-    println!("\nYour browser will warn of the self-signed certificate. Stop with Ctrl+C.\n");
+    print_line!("\nYour browser will warn of the self-signed certificate. Stop with Ctrl+C.\n")?;
     run_until_signal(app).await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `deskgate migrate`: brings the database up to date.
 
+use super::output::print_line;
 use crate::config::DatabaseConfig;
 use crate::config::raw::Raw;
 use crate::store::Database;
@@ -9,10 +10,10 @@ pub(super) async fn run(raw: Raw) -> anyhow::Result<()> {
     let database = Database::connect(&config).await?;
     let applied = database.migrate().await?;
     for name in &applied {
-        println!("applied {name}");
+        print_line!("applied {name}")?;
     }
     if applied.is_empty() {
-        println!("{} is up to date", database.kind());
+        print_line!("{} is up to date", database.kind())?;
     }
     database.close().await;
     Ok(())

@@ -6,6 +6,7 @@ mod demo;
 mod engine_filter;
 mod health;
 mod migrate;
+mod output;
 mod papers;
 mod secret_key;
 mod serve;
@@ -145,7 +146,7 @@ impl Cli {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("deskgate: {error:#}");
+                output::tell(format_args!("deskgate: {error:#}\n"));
                 let configuration = error.is::<ConfigError>()
                     || matches!(
                         error.downcast_ref(),

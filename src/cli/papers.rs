@@ -1,13 +1,13 @@
 //! `deskgate settings`, `deskgate completions` and `deskgate man`: what people, shells and `man` know of settings and commands,
 //! made of the same descriptions that the program goes by.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
-use anyhow::Context as _;
 use clap::{CommandFactory as _, ValueEnum};
 use clap_complete::Shell;
 
 use super::Cli;
+use super::output::print;
 use crate::config::reference;
 
 /// The name that people type.
@@ -31,14 +31,14 @@ pub(super) fn settings(format: Format) -> anyhow::Result<()> {
         Format::Toml => reference::toml(),
         Format::Markdown => reference::markdown(),
     };
-    print(text.as_bytes())
+    print(text)
 }
 
 /// Prints the completions of a shell.
 pub(super) fn completions(shell: Shell) -> anyhow::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut text);
-    print(&text)
+    print(String::from_utf8_lossy(&text))
 }
 
 /// Prints the page for `man`, in roff, with one section for each command.
@@ -72,13 +72,5 @@ pub(super) fn man() -> anyhow::Result<()> {
         }
     }
     page.render_version_section(&mut text)?;
-    print(&text)
-}
-
-/// Whoever reads only the beginning of it is no failure.
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("it cannot be printed"),
-    }
+    print(String::from_utf8_lossy(&text))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::output::print_line;
 use crate::authn::token::SessionSecret;
 
 /// The key lets its reader forge what the gateway trusts.
@@ -27,9 +28,9 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     let linked = written.and_then(|()| fs::hard_link(&beside, path));
     fs::remove_file(&beside).with_context(|| format!("cannot remove {}", beside.display()))?;
     match linked {
-        Ok(()) => println!("made a key in {shown}"),
+        Ok(()) => print_line!("made a key in {shown}")?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            println!("{shown} is there already");
+            print_line!("{shown} is there already")?;
         }
         Err(error) => return Err(error).with_context(|| format!("cannot make {shown}")),
     }

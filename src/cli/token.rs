@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
+use super::output::{print_line, tell};
 use crate::audit::Audit;
 use crate::authn::api_tokens::{ApiTokens, Wish};
 use crate::clock::SystemClock;
@@ -85,13 +86,13 @@ async fn act(database: &Database, tokens: &ApiTokens, command: TokenCommand) -> 
             let end = token
                 .expires_at
                 .map_or("never".to_owned(), |end| end.to_string());
-            eprintln!(
-                "token {} of {} for {}, expires: {end}",
+            tell(format_args!(
+                "token {} of {} for {}, expires: {end}\n",
                 token.id,
                 user.identity.username,
                 token.scopes.to_words()
-            );
-            println!("{}", secret.expose());
+            ));
+            print_line!("{}", secret.expose())?;
         }
         TokenCommand::List { user } => {
             let user = match user {
@@ -104,7 +105,7 @@ async fn act(database: &Database, tokens: &ApiTokens, command: TokenCommand) -> 
             if !tokens.revoke(id, None, &Actor::operator()).await? {
                 bail!("there is no token {id}");
             }
-            println!("revoked {id}");
+            print_line!("revoked {id}")?;
         }
     }
     Ok(())
@@ -112,12 +113,16 @@ async fn act(database: &Database, tokens: &ApiTokens, command: TokenCommand) -> 
 
 async fn list(tokens: &ApiTokens, user: Option<UserId>) -> anyhow::Result<()> {
     let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
-    println!(
+    print_line!(
         "{:<36}  {:<20}  {:<20}  {:<24}  {:<24}  NAME",
-        "ID", "USER", "SCOPES", "EXPIRES", "LAST USE"
-    );
+        "ID",
+        "USER",
+        "SCOPES",
+        "EXPIRES",
+        "LAST USE"
+    )?;
     for token in tokens.list(user).await? {
-        println!(
+        print_line!(
             "{:<36}  {:<20}  {:<20}  {:<24}  {:<24}  {}",
             token.id.to_string(),
             token.user.identity.username,
@@ -125,7 +130,7 @@ async fn list(tokens: &ApiTokens, user: Option<UserId>) -> anyhow::Result<()> {
             time(token.expires_at),
             time(token.last_used),
             token.name
-        );
+        )?;
     }
     Ok(())
 }

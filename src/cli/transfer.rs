@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::output::{print, tell};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseConfig;
 use crate::config::raw::Raw;
@@ -38,7 +39,7 @@ pub(super) async fn export(raw: Raw, file: &Path) -> anyhow::Result<()> {
         whole?
     };
     database.close().await;
-    eprint!("{}", table(&counts, "exported"));
+    tell(table(&counts, "exported"));
     Ok(())
 }
 
@@ -60,8 +61,7 @@ pub(super) async fn import(raw: Raw, file: &Path) -> anyhow::Result<()> {
     };
     let kind = database.kind();
     database.close().await;
-    print!("{}", table(&counts, &format!("imported into {kind}")));
-    Ok(())
+    print(table(&counts, &format!("imported into {kind}")))
 }
 
 fn table(counts: &Counts, what: &str) -> String {

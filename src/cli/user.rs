@@ -1,11 +1,12 @@
 //! `deskgate user`: who is known, what is stored about somebody, and how it is forgotten.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 
+use super::output::{print, print_line};
 use crate::app::Core;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -52,10 +53,13 @@ pub(super) async fn run(raw: Raw, command: Command) -> anyhow::Result<()> {
 }
 
 async fn list(core: &Core) -> anyhow::Result<()> {
-    println!(
+    print_line!(
         "{:<36} {:<8} {:<24} {:>8} NAME",
-        "ID", "ROLE", "LAST LOGIN", "DESKTOPS"
-    );
+        "ID",
+        "ROLE",
+        "LAST LOGIN",
+        "DESKTOPS"
+    )?;
     let sort = Sort {
         by: UserOrder::Name,
         descending: false,
@@ -68,14 +72,14 @@ async fn list(core: &Core) -> anyhow::Result<()> {
         let everybody = UserFilter::default();
         let listed = core.database.list_users(&everybody, sort, page).await?;
         for known in &listed.rows {
-            println!(
+            print_line!(
                 "{:<36} {:<8} {:<24} {:>8} {}",
                 known.user.id.to_string(),
                 known.user.identity.role.as_str(),
                 known.last_login.to_string(),
                 known.live_desktops,
                 printable(&known.user.identity.username),
-            );
+            )?;
         }
         if listed.rows.is_empty() {
             break;
@@ -87,7 +91,7 @@ async fn list(core: &Core) -> anyhow::Result<()> {
 async fn export(people: &People, named: &str) -> anyhow::Result<()> {
     let user = find(people, named).await?;
     let value = people.export(&user, &Actor::operator()).await?;
-    println!("{value:#}");
+    print_line!("{value:#}")?;
     Ok(())
 }
 
@@ -99,11 +103,10 @@ async fn forget(people: &People, named: &str, yes: bool) -> anyhow::Result<()> {
             "this deletes for good; say --yes where nobody can be asked"
         );
         let name = printable(user.identity.display_name());
-        print!(
+        print(format_args!(
             "Delete everything of {name} ({}), their files too? [y/N] ",
             user.id
-        );
-        std::io::stdout().flush()?;
+        ))?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         ensure!(answer.trim().eq_ignore_ascii_case("y"), "nothing was done");
@@ -112,14 +115,15 @@ async fn forget(people: &People, named: &str, yes: bool) -> anyhow::Result<()> {
         .forget(&user, &Actor::operator())
         .await
         .context("not everything could be deleted; try again")?;
-    println!("sessions ended       {}", forgotten.sessions);
-    println!("tokens deleted       {}", forgotten.tokens);
-    println!("desktops removed     {}", forgotten.desktops);
-    println!("volumes removed      {}", forgotten.volumes);
-    println!(
+    print_line!("sessions ended       {}", forgotten.sessions)?;
+    print_line!("tokens deleted       {}", forgotten.tokens)?;
+    print_line!("desktops removed     {}", forgotten.desktops)?;
+    print_line!("volumes removed      {}", forgotten.volumes)?;
+    print_line!(
         "audit entries        {}, now of {}",
-        forgotten.audit_entries, forgotten.pseudonym
-    );
+        forgotten.audit_entries,
+        forgotten.pseudonym
+    )?;
     Ok(())
 }
 

@@ -48,6 +48,8 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter::build(&config.filter, &config.filter));
+    // A line that cannot be written is lost. Saying so in the same place would end the program.
+    let lines = lines.log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     if config.json {
         registry.with(lines.json()).init();

@@ -9,7 +9,7 @@ use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
 use deskgate::store::Database;
 
-use crate::support::gateway::TestGateway;
+use crate::support::gateway::{TestGateway, identity};
 
 pub fn deskgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_deskgate"))
@@ -302,4 +302,56 @@ fn the_demo_refuses_to_be_reached_by_others() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[tokio::test]
+async fn nobody_who_reads_on_ends_a_command_quietly() {
+    let gateway = TestGateway::start().await;
+    gateway.session_of(&identity("pupil")).await;
+    let url = format!("sqlite://{}/deskgate.db", gateway.data().display());
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "export", "pupil"],
+        &["token", "list"],
+        &["token", "create", "--user", "pupil"],
+        &["migrate"],
+        &["secret-key", "made"],
+        &["settings"],
+        &["man"],
+        &["completions", "bash"],
+        &["check", "--json"],
+        &["check"],
+    ] {
+        let (out, far) = (closed_pipe(), closed_pipe());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deskgate"));
+        command
+            .args(arguments)
+            .current_dir(gateway.data())
+            .env_clear()
+            .envs([
+                ("PUBLIC_URL", "https://desk.test"),
+                ("SECRET_KEY", "an-entirely-secret-key-for-tests"),
+                ("OAUTH_ISSUER", "http://127.0.0.1:9"),
+                ("OAUTH_CLIENT_ID", "test"),
+                ("DOCKER_HOST", "unix:///nowhere/docker.sock"),
+                ("DATABASE_URL", &url),
+            ]);
+        let heard = command.stdout(out).output().expect("the program runs");
+        let said = text(&heard.stderr);
+        // Without an engine a check ends as it does where all of it is read.
+        let code = Some(i32::from(arguments[0] == "check"));
+        assert_eq!(heard.status.code(), code, "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        // Nor does anything hang on who reads what goes wrong.
+        let unheard = command.stdout(closed_pipe()).stderr(far).status();
+        assert_eq!(unheard.expect("it runs").code(), code, "{arguments:?}");
+    }
+    gateway.stop().await;
+}
+
+/// What is written into it goes nowhere, from the first byte on.
+fn closed_pipe() -> std::io::PipeWriter {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer
 }

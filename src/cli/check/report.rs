@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::cli::output::print_line;
+
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -80,17 +82,17 @@ impl Report {
         let worst = self.lines.iter().map(|line| line.outcome).max();
         let worst = worst.unwrap_or(Outcome::Ok);
         if as_json {
-            println!("{:#}", json!({ "outcome": worst, "checks": self.lines }));
+            print_line!("{:#}", json!({ "outcome": worst, "checks": self.lines }))?;
         } else {
             for line in &self.lines {
-                println!(
+                print_line!(
                     "{:<4} {:<14} {}",
                     line.outcome.as_str(),
                     line.check,
                     line.found
-                );
+                )?;
                 if let Some(remedy) = &line.remedy {
-                    println!("{:<19} -> {remedy}", "");
+                    print_line!("{:<19} -> {remedy}", "")?;
                 }
             }
         }
