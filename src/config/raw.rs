@@ -16,6 +16,8 @@ pub struct Raw {
     pub templates: Vec<RawTemplate>,
     /// What was wrong already.
     pub mistakes: Vec<Mistake>,
+    /// The file, if there is one; a mistake with this key is one of the file and not of a setting.
+    pub file: Option<String>,
 }
 
 impl Raw {
@@ -105,6 +107,7 @@ impl Raw {
 
     fn read_file(&mut self, path: &Path) {
         let shown = path.display().to_string();
+        self.file = Some(shown.clone());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => return self.mistake(shown, None, format!("cannot be read ({error})")),

@@ -46,14 +46,19 @@ impl Site {
         }
     }
 
-    async fn check(&self, changes: &[(&'static str, &str)]) -> Checked {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deskgate"));
         command
-            .args(["check", "--json"])
+            .args(arguments)
             .current_dir(self.directory.path())
             .env_clear()
-            .envs(self.environment.iter().cloned())
-            .envs(changes.iter().copied());
+            .envs(self.environment.iter().cloned());
+        command
+    }
+
+    async fn check(&self, changes: &[(&'static str, &str)]) -> Checked {
+        let mut command = self.command(&["check", "--json"]);
+        command.envs(changes.iter().copied());
         let output = tokio::task::spawn_blocking(move || command.output());
         let output = output.await.unwrap().expect("the program runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -299,13 +304,7 @@ async fn a_door_and_a_database_in_use_are_looked_at_as_they_are() {
 #[tokio::test]
 async fn people_read_lines_with_what_to_do() {
     let site = Site::new("http://127.0.0.1:9");
-    let output = Command::new(env!("CARGO_BIN_EXE_deskgate"))
-        .arg("check")
-        .current_dir(site.directory.path())
-        .env_clear()
-        .envs(site.environment.iter().cloned())
-        .output()
-        .unwrap();
+    let output = site.command(&["check"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.starts_with("ok   configuration  complete\n"), "{said}");
     assert!(said.contains("\nFAIL engine"), "{said}");
@@ -316,4 +315,50 @@ async fn people_read_lines_with_what_to_do() {
     let failed = String::from_utf8_lossy(&output.stderr);
     assert!(failed.contains("2 checks failed"), "{failed}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn mistakes_of_settings_share_a_remedy_and_a_missing_file_has_its_own() {
+    let site = Site::new("http://127.0.0.1:9");
+    let say = |json: &[&str]| {
+        let arguments = [&["check", "--config", "nowhere.toml"], json].concat();
+        let mut command = site.command(&arguments);
+        let output = command.env("PORT_RANGE", "8000-7000").env("TLS", "maybe");
+        let output = output.output().expect("the program runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = say(&[]);
+    assert_eq!(said.matches("FAIL configuration").count(), 3, "{said}");
+    assert_eq!(said.matches(" -> set it in the").count(), 1, "{said}");
+    let file = "FAIL configuration  nowhere.toml: cannot be read";
+    let (_, behind) = said.split_once(file).unwrap_or_else(|| panic!("{said}"));
+    let remedy = behind.lines().nth(1).unwrap_or_default();
+    assert!(remedy.contains(" -> name a file with --config"), "{said}");
+    let list: Value = serde_json::from_str(&say(&["--json"])).expect("JSON");
+    let lines = list["checks"].as_array().expect("lines");
+    let has_one = |line: &&Value| line["remedy"].is_string();
+    assert_eq!(
+        lines.iter().filter(has_one).count(),
+        3,
+        "a list for programs"
+    );
+}
+
+#[tokio::test]
+async fn browsers_warn_of_a_self_signed_pair_whoever_made_it_and_when() {
+    let site = Site::new("http://127.0.0.1:9");
+    let made = rcgen::generate_simple_self_signed(["desk.test".to_owned()]).unwrap();
+    let file = |name, text: String| {
+        let path = site.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let cert = file("tls.crt", made.cert.pem());
+    let key = file("tls.key", made.signing_key.serialize_pem());
+    let settings = [("TLS_CERT", &*cert), ("TLS_KEY", &*key)];
+    let checked = site.check(&settings).await;
+    checked.assert("certificate", "warn", "self-signed");
+    let elsewhere = [&settings[..], &[("PUBLIC_URL", "https://other.test")]].concat();
+    let checked = site.check(&elsewhere).await;
+    checked.assert("certificate", "fail", "not for other.test");
 }

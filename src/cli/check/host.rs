@@ -15,6 +15,9 @@ use crate::telemetry::ErrorChain;
 
 /// How long before its end a certificate should have been replaced, seconds.
 const RENEWAL: i64 = 14 * 24 * 3600;
+/// What to do about a certificate that browsers warn of.
+const OWN_CERTIFICATE: &str =
+    "put certificate chain and key there, or set TLS_CERT and TLS_KEY (certs/README.md)";
 /// How many ports that are taken are named.
 const NAMED_PORTS: usize = 5;
 
@@ -42,7 +45,7 @@ fn door(key: &str, address: SocketAddr, report: &mut Report) {
         Err(error) => report.fail(
             "listen",
             format!("{key}: {address} cannot be listened on: {error}"),
-            format!("set {key} to an address of this machine; ports below 1024 need CAP_NET_BIND_SERVICE"),
+            format!("set {key} to an address of this machine; ports below 1024 need CAP_NET_BIND_SERVICE, or a lower sysctl net.ipv4.ip_unprivileged_port_start"),
         ),
     }
 }
@@ -61,15 +64,12 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
                 "there is none yet; a self-signed one is used until the authority has issued one";
             return report.ok("certificate", found);
         }
-        return report.warn(
-            "certificate",
-            format!(
-                "{} and {} are not there; a self-signed pair will be made, of which browsers warn",
-                cert.display(),
-                key.display()
-            ),
-            "put certificate chain and key there, or set TLS_CERT and TLS_KEY (certs/README.md)",
+        let found = format!(
+            "{} and {} are not there; a self-signed pair will be made, of which browsers warn",
+            cert.display(),
+            key.display()
         );
+        return report.warn("certificate", found, OWN_CERTIFICATE);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let loaded = match Certificate::load(files.clone(), &[host], provider) {
@@ -83,7 +83,8 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
         }
     };
     let facts = loaded.facts();
-    if ordered && facts.as_ref().is_some_and(|facts| facts.self_signed) {
+    let self_signed = facts.as_ref().is_some_and(|facts| facts.self_signed);
+    if ordered && self_signed {
         let found = format!(
             "{} is self-signed, until the authority has issued one",
             cert.display()
@@ -122,17 +123,18 @@ pub(super) fn certificate(server: &ServerConfig, report: &mut Report) {
         }
         _ => {}
     }
-    if loaded.names(host) {
-        report.ok("certificate", format!("{} is for {host}", cert.display()));
-    } else {
+    let shown = cert.display();
+    if !loaded.names(host) {
         report.fail(
             "certificate",
-            format!(
-                "{} is not for {host}, the host of PUBLIC_URL",
-                cert.display()
-            ),
+            format!("{shown} is not for {host}, the host of PUBLIC_URL"),
             "get a certificate that names that host, or correct PUBLIC_URL",
         );
+    } else if self_signed {
+        let found = format!("{shown} is for {host} and self-signed, of which browsers warn");
+        report.warn("certificate", found, OWN_CERTIFICATE);
+    } else {
+        report.ok("certificate", format!("{shown} is for {host}"));
     }
 }
 

@@ -13,17 +13,24 @@ use crate::config::{Config, ConfigError};
 use crate::engine::docker::DockerEngine;
 use report::Report;
 
+/// What to do about a file that cannot be used.
+const FILE_REMEDY: &str = "name a file with --config that is there, that this user may read and that is TOML; without --config ./deskgate.toml is read if it is there. Nothing else was checked";
+/// What to do about a setting.
+const SETTING_REMEDY: &str = "set it in the environment or in deskgate.toml; .env.example lists all settings. Nothing else was checked";
+
 pub(super) async fn run(raw: Raw, as_json: bool) -> anyhow::Result<()> {
     let mut report = Report::default();
+    let file = raw.file.clone();
     match Config::resolve(raw) {
         Ok(config) => everything(&config, &mut report).await,
         Err(ConfigError(mistakes)) => {
             for mistake in mistakes {
-                report.fail(
-                    "configuration",
-                    mistake.to_string(),
-                    "set it in the environment or in deskgate.toml; .env.example lists all settings. Nothing else was checked",
-                );
+                let remedy = if file.as_ref() == Some(&mistake.key) {
+                    FILE_REMEDY
+                } else {
+                    SETTING_REMEDY
+                };
+                report.fail("configuration", mistake.to_string(), remedy);
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::output::print_line;
+use crate::cli::output::{print, print_line};
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -79,22 +79,12 @@ impl Report {
 
     /// Prints it, and fails if something did.
     pub(super) fn finish(self, as_json: bool) -> anyhow::Result<()> {
-        let worst = self.lines.iter().map(|line| line.outcome).max();
-        let worst = worst.unwrap_or(Outcome::Ok);
         if as_json {
+            let worst = self.lines.iter().map(|line| line.outcome).max();
+            let worst = worst.unwrap_or(Outcome::Ok);
             print_line!("{:#}", json!({ "outcome": worst, "checks": self.lines }))?;
         } else {
-            for line in &self.lines {
-                print_line!(
-                    "{:<4} {:<14} {}",
-                    line.outcome.as_str(),
-                    line.check,
-                    line.found
-                )?;
-                if let Some(remedy) = &line.remedy {
-                    print_line!("{:<19} -> {remedy}", "")?;
-                }
-            }
+            print(self.text())?;
         }
         let failed = self
             .lines
@@ -105,5 +95,57 @@ impl Report {
             1 => anyhow::bail!("1 check failed"),
             count => anyhow::bail!("{count} checks failed"),
         }
+    }
+
+    /// The lines for people: those of one check with the same remedy together, and the remedy once below them.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut groups: Vec<Vec<&Line>> = Vec::new();
+        for line in &self.lines {
+            let same = |group: &&mut Vec<&Line>| {
+                let first = group[0];
+                line.remedy.is_some() && first.check == line.check && first.remedy == line.remedy
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push(line),
+                None => groups.push(vec![line]),
+            }
+        }
+        for group in groups {
+            for line in &group {
+                let outcome = line.outcome.as_str();
+                text += &format!("{outcome:<4} {:<14} {}\n", line.check, line.found);
+            }
+            if let Some(remedy) = &group[0].remedy {
+                text += &format!("{:<19} -> {remedy}\n", "");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_said_once_below_the_lines_that_it_is_for() {
+        let mut report = Report::default();
+        report.warn("reach", "the door", "close it");
+        report.ok("reach", "the provider");
+        report.fail("reach", "the engine", "close it");
+        report.fail("ports", "none", "close it");
+        report.warn("ports", "few", "open some");
+        let lines = [
+            "warn reach          the door",
+            "FAIL reach          the engine",
+            "                    -> close it",
+            "ok   reach          the provider",
+            "FAIL ports          none",
+            "                    -> close it",
+            "warn ports          few",
+            "                    -> open some",
+        ];
+        assert_eq!(report.text(), lines.join("\n") + "\n");
     }
 }
