@@ -23,6 +23,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
@@ -35,6 +36,8 @@ use crate::telemetry::metrics::state::Pool;
 
 /// How long a caller waits for a free connection before the database counts as down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server that cannot be connected to is asked why.
+const CAUSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long PostgreSQL keeps a transaction open whose gateway says nothing. One that stands still in the middle of a
@@ -52,6 +55,16 @@ pub enum StoreError {
     /// It cannot be opened or asked.
     #[error("the database did not answer")]
     Database(#[source] sqlx::Error),
+    /// The server is not there, or does not let us in.
+    #[error("no connection to database {database} on PostgreSQL at {server}")]
+    Unreachable {
+        /// Address and port, or the path of a socket.
+        server: String,
+        /// Which of its databases.
+        database: String,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// The schema is not what this program needs.
     #[error("the database schema cannot be brought up to date")]
     Migrate(#[source] MigrateError),
@@ -115,15 +128,20 @@ impl Database {
         match config {
             DatabaseConfig::Sqlite(path) => Self::connect_sqlite(path.as_deref()).await,
             DatabaseConfig::Postgres(url) => {
-                let options = PgConnectOptions::from_str(url.expose())?;
-                let pool = PgPoolOptions::new()
-                    .max_connections(MAX_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .after_connect(|connection, _| Box::pin(limit_transactions(connection)))
-                    .connect_with(options)
-                    .await?;
-                Ok(Self::Postgres(pool))
+                Self::connect_postgres(PgConnectOptions::from_str(url.expose())?).await
             }
+        }
+    }
+
+    async fn connect_postgres(options: PgConnectOptions) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| Box::pin(limit_transactions(connection)))
+            .connect_with(options.clone());
+        match pool.await {
+            Ok(pool) => Ok(Self::Postgres(pool)),
+            Err(error) => Err(unreachable(&options, error).await),
         }
     }
 
@@ -227,6 +245,29 @@ impl Database {
             Self::Sqlite(pool) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// Says which server it is that no connection could be made to, and why. The pool does not: it waits for a server that may
+/// be about to start, and tells no more than that it waited long enough.
+async fn unreachable(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let source = if matches!(error, sqlx::Error::PoolTimedOut) {
+        match tokio::time::timeout(CAUSE_TIMEOUT, PgConnection::connect_with(options)).await {
+            Ok(Err(cause)) => cause,
+            // It has just come up.
+            Ok(Ok(_)) => error,
+            Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        }
+    } else {
+        error
+    };
+    let address = || format!("{}:{}", options.get_host(), options.get_port());
+    let socket = options.get_socket();
+    let database = options.get_database();
+    StoreError::Unreachable {
+        server: socket.map_or_else(address, |path| path.display().to_string()),
+        database: database.unwrap_or(options.get_username()).to_owned(),
+        source,
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::support::authority::Authority;
 use crate::support::collector::Collector;
 use crate::support::gateway::TestGateway;
+use crate::support::postgres::OwnDatabase;
 
 const SECRET: &str = "an-entirely-secret-key-for-tests";
 
@@ -150,7 +151,7 @@ async fn each_wrong_setting_has_its_line() {
             "postgres://me:test-secret@127.0.0.1:9/d",
             "database",
             "fail",
-            "DATABASE_URL",
+            "database d on PostgreSQL at 127.0.0.1:9: error communicating with database: Connection refused",
         ),
         (
             "OAUTH_ISSUER",
@@ -361,4 +362,25 @@ async fn browsers_warn_of_a_self_signed_pair_whoever_made_it_and_when() {
     let elsewhere = [&settings[..], &[("PUBLIC_URL", "https://other.test")]].concat();
     let checked = site.check(&elsewhere).await;
     checked.assert("certificate", "fail", "not for other.test");
+}
+
+#[tokio::test]
+async fn a_database_server_that_lets_nobody_in_says_why() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let site = Site::new("http://127.0.0.1:9");
+    let mut url: url::Url = own.url.parse().expect("an address");
+    url.set_username("nobody").expect("it has a host");
+    let stranger = url.to_string();
+    let mut url: url::Url = own.url.parse().expect("an address");
+    url.set_path("/absent");
+    for (url, words) in [
+        (&*stranger, "nobody"),
+        (url.as_str(), "database \\\"absent\\\" does not exist"),
+    ] {
+        let checked = site.check(&[("DATABASE_URL", url)]).await;
+        checked.assert("database", "fail", words);
+    }
+    own.drop().await;
 }

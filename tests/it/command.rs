@@ -58,6 +58,27 @@ fn a_bad_configuration_ends_with_2_and_all_mistakes() {
 }
 
 #[test]
+fn a_database_server_that_is_not_there_is_named_without_its_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let environment = [
+        ("PUBLIC_URL", "https://desk.test"),
+        ("SECRET_KEY", "an-entirely-secret-key-for-tests"),
+        ("OAUTH_ISSUER", "https://id.test"),
+        ("OAUTH_CLIENT_ID", "test"),
+        ("DATABASE_URL", "postgres://me:unheard-of@127.0.0.1:9/desk"),
+    ];
+    let output = deskgate(directory.path(), &["serve"], &environment);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("database desk on PostgreSQL at 127.0.0.1:9"),
+        "{said}"
+    );
+    assert!(said.contains("Connection refused"), "{said}");
+    assert!(!said.contains("unheard-of"), "{said}");
+}
+
+#[test]
 fn migrate_says_what_it_did() {
     let directory = tempfile::tempdir().unwrap();
     let first = deskgate(directory.path(), &["migrate"], &[]);
