@@ -19,6 +19,7 @@ use crate::engine::EngineError;
 use crate::engine::spec::{Belongings, ContainerSpec, LABEL_DESKTOP, network};
 use crate::model::desktop::{Desktop, State};
 use crate::model::failpoint::Failpoint;
+use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::model::template::{Template, TlsVerify};
 use crate::store::StoreError;
@@ -99,7 +100,13 @@ impl LaunchError {
 
 impl Desktops {
     /// Brings a recorded desktop up in the background, with a container of the pool if it has one.
-    pub(super) fn spawn_launch(&self, desktop: Desktop, member: Option<Member>) {
+    /// `request` is the one that asked for it, if one did.
+    pub(super) fn spawn_launch(
+        &self,
+        desktop: Desktop,
+        member: Option<Member>,
+        request: Option<RequestId>,
+    ) {
         let Some(in_hand) = self.take_in_hand(desktop.id) else {
             return;
         };
@@ -115,13 +122,18 @@ impl Desktops {
         let span = tracing::error_span!("launch", desktop = %desktop.id);
         let launch = async move {
             let _in_hand = in_hand;
-            desktops.launch(desktop, member, traced).await;
+            desktops.launch(desktop, member, (request, traced)).await;
         };
         let tasks = &self.inner.parts.tasks;
         tasks.spawn("launch", launch.instrument(span));
     }
 
-    async fn launch(&self, desktop: Desktop, member: Option<Member>, span: Option<Span>) {
+    async fn launch(
+        &self,
+        desktop: Desktop,
+        member: Option<Member>,
+        (request, span): (Option<RequestId>, Option<Span>),
+    ) {
         let id = desktop.id;
         let row = desktop.clone();
         let attempt = Box::pin(self.launch_patiently(desktop, member));
@@ -148,7 +160,7 @@ impl Desktops {
                 let log = failure.detail.as_deref();
                 let log = log.filter(|_| failure.reason.is_from_inside());
                 tracing::warn!(desktop = %id, error = %ErrorChain(&error), log, "start failed");
-                self.fail_start(id, &failure).await;
+                self.fail_start(id, &failure, request).await;
             }
         }
     }

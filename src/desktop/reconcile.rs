@@ -200,7 +200,7 @@ impl Desktops {
                     Some(member) if self.member_answers(&member).await? => Some(member),
                     _ => None,
                 };
-                self.spawn_launch(row.clone(), member);
+                self.spawn_launch(row.clone(), member, None);
             }
             State::Running | State::Paused => {
                 let runs = container.is_some_and(|found| found.state.is_alive());

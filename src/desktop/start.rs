@@ -96,7 +96,7 @@ impl Desktops {
                 .pool_start(&template.id, member.is_some());
         }
         let is_warm = member.is_some();
-        self.spawn_launch(desktop.clone(), member);
+        self.spawn_launch(desktop.clone(), member, by.request);
         if !is_warm {
             return Ok((desktop, true));
         }

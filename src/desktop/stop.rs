@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::model::audit::{Action, Actor, Event, Outcome};
 use crate::model::desktop::{Desktop, State};
 use crate::model::failpoint::Failpoint;
-use crate::model::id::DesktopId;
+use crate::model::id::{DesktopId, RequestId};
 use crate::model::reason::Reason;
 use crate::model::template::Template;
 use crate::store::containers::Change as RowChange;
@@ -211,21 +211,33 @@ impl Desktops {
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
     pub(super) async fn fail(&self, id: DesktopId, failure: &Failure) {
-        self.fail_with(id, failure, RowChange::default()).await;
+        self.fail_with(id, failure, RowChange::default(), None)
+            .await;
     }
 
     /// The same for a start of this gateway that came to nothing. Somebody else may have taken it up meanwhile, while this
     /// gateway stood still or had no database, and then it is theirs.
-    pub(super) async fn fail_start(&self, id: DesktopId, failure: &Failure) {
+    pub(super) async fn fail_start(
+        &self,
+        id: DesktopId,
+        failure: &Failure,
+        request: Option<RequestId>,
+    ) {
         let change = RowChange {
             gateway: self.inner.leader.number(),
             only_own_start: true,
             ..RowChange::default()
         };
-        self.fail_with(id, failure, change).await;
+        self.fail_with(id, failure, change, request).await;
     }
 
-    async fn fail_with(&self, id: DesktopId, failure: &Failure, change: RowChange<'_>) {
+    async fn fail_with(
+        &self,
+        id: DesktopId,
+        failure: &Failure,
+        change: RowChange<'_>,
+        request: Option<RequestId>,
+    ) {
         let reason = failure.reason;
         let change = RowChange {
             reason: Some(reason.as_str()),
@@ -239,7 +251,11 @@ impl Desktops {
             }
             Ok(desktop) => {
                 self.inner.parts.metrics.desktop_ended(reason);
-                let event = Event::new(Action::DesktopFailed, &Actor::system("desktops"));
+                let by = Actor {
+                    request,
+                    ..Actor::system("desktops")
+                };
+                let event = Event::new(Action::DesktopFailed, &by);
                 self.note(&desktop, event.outcome(Outcome::Failure, reason.as_str()));
                 self.reached(Failpoint::FailRecorded).await;
                 if let Err(error) = self

@@ -1,6 +1,8 @@
 //! The id of a request is in whatever the request sets off: the lines of a start, which goes on in the background, and of
 //! its calls to the engine.
 
+use deskgate::store::Database;
+use deskgate::store::audit::Filter;
 use hyper::StatusCode;
 
 use crate::support::browser::Browser;
@@ -94,5 +96,19 @@ async fn a_failed_start_can_be_traced_to_its_request_whatever_is_filtered() {
         "{failed:?}"
     );
     assert_eq!(field(&failed[0], "desktop"), Some(&*desktop), "{failed:?}");
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+    let told = || async {
+        let log = database.list_audit(&Filter::default(), 10).await.unwrap();
+        let mut entries = log.into_iter();
+        entries.find(|entry| entry.action == "desktop_failed")
+    };
+    eventually("it is in the audit log", || async {
+        told().await.is_some()
+    })
+    .await;
+    let entry = told().await.unwrap();
+    assert_eq!(entry.object_id.as_deref(), Some(&*desktop), "{entry:?}");
+    assert_eq!(entry.request_id.as_deref(), Some(&*request), "{entry:?}");
+    database.close().await;
     gateway.stop().await;
 }
