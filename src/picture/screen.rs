@@ -102,14 +102,14 @@ impl Screen {
         while !bytes.is_empty() && row_length > 0 {
             let (row, column) = (at / row_length, at % row_length);
             let count = bytes.len().min(row_length - column);
-            let (pixels, rest) = bytes.split_at(count);
+            let (piece, left) = bytes.split_at(count);
             let start = ((rect.y + row) * usize::from(self.width) + rect.x) * PIXEL + column;
             // Always there: the rectangle is on this screen.
-            if let Some(place) = self.pixels.get_mut(start..start + count) {
-                place.copy_from_slice(pixels);
+            if let Some(target) = self.pixels.get_mut(start..start + count) {
+                target.copy_from_slice(piece);
             }
             at += count;
-            bytes = rest;
+            bytes = left;
         }
     }
 

@@ -1,5 +1,7 @@
 //! What was checked and how it is: lines for people, or JSON for programs.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -114,10 +116,10 @@ impl Report {
         for group in groups {
             for line in &group {
                 let outcome = line.outcome.as_str();
-                text += &format!("{outcome:<4} {:<14} {}\n", line.check, line.found);
+                _ = writeln!(text, "{outcome:<4} {:<14} {}", line.check, line.found);
             }
             if let Some(remedy) = &group[0].remedy {
-                text += &format!("{:<19} -> {remedy}\n", "");
+                _ = writeln!(text, "{:<19} -> {remedy}", "");
             }
         }
         text
