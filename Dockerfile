@@ -29,7 +29,7 @@ RUN printf '%s\n' "$APT_SETTINGS" > /etc/apt/apt.conf.d/99build \
     && install -d -o 10001 -g 10001 -m 0750 /image/var/lib/deskgate \
     && install -d -o 10001 -g 10001 -m 0770 /image/run/deskgate
 
-# Everything but the program.
+# Everything but the program. One that was built elsewhere can be put onto this stage: docker build --target base
 FROM scratch AS base
 COPY --from=system /image /
 ENV PATH=/usr/local/bin
@@ -42,10 +42,6 @@ HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 CMD ["de
 # A start brings the schema of the database up to date before it serves.
 ENTRYPOINT ["/usr/local/bin/deskgate"]
 CMD ["serve"]
-
-# With a program that was built outside, as image/deskgate: docker build --target prebuilt
-FROM base AS prebuilt
-COPY image/deskgate /usr/local/bin/deskgate
 
 FROM ${BUILD_BASE} AS build
 LABEL deskgate.stage=image
