@@ -100,6 +100,12 @@ impl Tasks {
         });
     }
 
+    /// How many are under way.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tracker.len()
+    }
+
     /// Cancelled when the stop begins: finish requests, take no new ones.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {

@@ -102,6 +102,7 @@ impl Endpoint {
             database: database_health,
             engine,
             pool: database.pool(),
+            tasks: self.gateway.tasks.count(),
             leads: desktops.leader().is_leading(),
             counted: counted.ok().flatten(),
             certificate_expires: self.certificate.as_ref().and_then(|used| used.expires_at()),

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use crate::support::browser::Browser;
 use crate::support::gateway::{TestGateway, eventually, own_ports};
 use crate::support::postgres::OwnDatabase;
+use crate::support::socket::open_h1;
 
 async fn text(gateway: &TestGateway) -> String {
     let address = gateway.config.server.metrics.expect("an address");
@@ -205,4 +206,27 @@ async fn who_leads_on_postgres_is_seen() {
     rises(&second, "deskgate_leader", 0.0).await;
     second.stop().await;
     own.drop().await;
+}
+
+#[tokio::test]
+async fn tasks_are_counted_and_end_with_what_they_are_for() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let mut pupil = gateway.browser().with("x-session-id", &session);
+    let container = gateway.running_desktop(&mut pupil).await;
+    let id = container["id"].as_str().expect("an id");
+    let path = format!("/desktop/{id}/websockify");
+    let before = value(&gateway, "deskgate_tasks").await;
+    assert!(before > 10.0, "the upkeep: {before}");
+    let mut tunnels = Vec::new();
+    for _ in 0..5 {
+        tunnels.push(open_h1(&gateway, &path, &session).await);
+    }
+    rises(&gateway, "deskgate_tasks", before + 4.0).await;
+    drop(tunnels);
+    eventually("the tasks end", || async {
+        value(&gateway, "deskgate_tasks").await <= before
+    })
+    .await;
+    gateway.stop().await;
 }

@@ -20,6 +20,8 @@ pub struct State {
     pub engine: Health,
     /// Connections to the database.
     pub pool: Pool,
+    /// Tasks of this gateway: its upkeep, connections, tunnels, starts.
+    pub tasks: usize,
     /// Whether this gateway is the one that does what only one should.
     pub leads: bool,
     /// What the database counts, if it answers.
@@ -143,6 +145,11 @@ impl Collector for Latest {
             "database_connections_max",
             "Connections to the database that may be open",
             pool.max.into(),
+        )?;
+        writer.plain(
+            "tasks",
+            "Tasks under way: upkeep, connections, tunnels, starts",
+            number(i64::try_from(state.tasks).unwrap_or(i64::MAX)),
         )?;
         writer.plain(
             "leader",
