@@ -24,8 +24,10 @@ pub struct Account {
     pub family_name: &'static str,
     /// Mail address, in a domain reserved for examples (RFC 2606).
     pub email: &'static str,
-    role: (&'static str, &'static str),
-    groups: &'static [(u32, &'static str, &'static str)],
+    /// Role that settings refer to, and as people read it.
+    pub role: (&'static str, &'static str),
+    /// Number, account name and name of each group.
+    pub groups: &'static [(u32, &'static str, &'static str)],
 }
 
 /// Everyone the demo provider knows, in the order of the login page.
@@ -95,10 +97,14 @@ pub struct RoleClaim {
 }
 
 impl Account {
-    /// The account with this username, if the password is right.
+    /// The one of `accounts` with this username, if the password is right.
     #[must_use]
-    pub fn authenticate(username: &str, password: &str) -> Option<&'static Account> {
-        ACCOUNTS
+    pub fn authenticate(
+        accounts: &'static [Account],
+        username: &str,
+        password: &str,
+    ) -> Option<&'static Account> {
+        accounts
             .iter()
             .find(|account| account.username == username && account.username == password)
     }
@@ -172,13 +178,15 @@ mod tests {
     #[test]
     fn the_password_is_the_username_and_nothing_else() {
         for account in &ACCOUNTS {
-            let found = Account::authenticate(account.username, account.username).unwrap();
+            let known = |password| Account::authenticate(&ACCOUNTS, account.username, password);
+            let found = known(account.username).unwrap();
             assert_eq!(found.subject, account.subject);
-            assert!(Account::authenticate(account.username, "wrong").is_none());
-            assert!(Account::authenticate(account.username, "").is_none());
+            assert!(known("wrong").is_none());
+            assert!(known("").is_none());
         }
-        assert!(Account::authenticate("", "").is_none());
-        assert!(Account::authenticate("student", "teacher").is_none());
+        assert!(Account::authenticate(&ACCOUNTS, "", "").is_none());
+        assert!(Account::authenticate(&ACCOUNTS, "student", "teacher").is_none());
+        assert!(Account::authenticate(&[], "student", "student").is_none());
     }
 
     #[test]

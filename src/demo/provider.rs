@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::accounts::{ACCOUNTS, Account};
 use super::provider_answer::{self as answer, Answer, Params};
 use super::provider_client::Client;
 use super::provider_keys::SigningKey;
@@ -80,6 +81,7 @@ pub struct Provider {
 pub(super) struct Shared {
     pub(super) issuer: IssuerUrl,
     pub(super) client: Client,
+    pub(super) accounts: &'static [Account],
     pub(super) key: SigningKey,
     pub(super) clock: Arc<dyn Clock>,
     metadata: Metadata,
@@ -107,6 +109,20 @@ impl Provider {
         client: ClientRegistration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ProviderError> {
+        Self::for_accounts(&ACCOUNTS, listen, client, clock).await
+    }
+
+    /// The same for other people, who type their names: the login page has cards for those of the demo only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::bind`].
+    pub async fn for_accounts(
+        accounts: &'static [Account],
+        listen: SocketAddr,
+        client: ClientRegistration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ProviderError> {
         if !listen.ip().is_loopback() {
             return Err(ProviderError::NotLoopback(listen));
         }
@@ -125,6 +141,7 @@ impl Provider {
             keys: CoreJsonWebKeySet::new(vec![key.as_verification_key()]),
             issuer,
             client,
+            accounts,
             key,
             clock,
             state: Mutex::new(State::new()),

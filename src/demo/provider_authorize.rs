@@ -175,7 +175,7 @@ fn log_in(shared: &Shared, headers: &HeaderMap, handle: &str, params: &Params) -
     }
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
-    let Some(account) = Account::authenticate(username, password) else {
+    let Some(account) = Account::authenticate(shared.accounts, username, password) else {
         // The status is 200: a 401 would need a challenge (RFC 9110, section 15.5.2), and a form has none.
         return page(StatusCode::OK, &LoginPage::again(handle, username));
     };

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::{Url, form_urlencoded};
 
+use super::accounts::{ACCOUNTS, Account};
 use super::provider::{ClientRegistration, Provider};
 use crate::clock::Clock;
 use crate::tasks::Tasks;
@@ -117,9 +118,13 @@ pub(super) fn registration() -> ClientRegistration {
 
 impl Fixture {
     pub(super) async fn start() -> Self {
+        Self::for_accounts(&ACCOUNTS).await
+    }
+
+    pub(super) async fn for_accounts(accounts: &'static [Account]) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(OffsetDateTime::now_utc())));
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let provider = Provider::bind(any, registration(), clock.clone())
+        let provider = Provider::for_accounts(accounts, any, registration(), clock.clone())
             .await
             .unwrap();
         let issuer = provider.issuer();

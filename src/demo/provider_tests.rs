@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use time::OffsetDateTime;
 
+use super::accounts::Account;
 use super::provider::{Provider, ProviderError};
 use super::provider_fixture_tests::{
     CALLBACK, Fixture, HOME, HandClock, authorize_path, form, parameter, registration,
@@ -67,6 +68,25 @@ async fn a_login_gives_tokens_with_the_claims_of_the_account() {
         late.header("www-authenticate"),
         Some("Bearer error=\"invalid_token\"")
     );
+    assert!(provider.tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn it_may_know_other_people_than_those_of_the_demo() {
+    static OTHERS: [Account; 1] = [Account {
+        username: "pupil-1",
+        subject: "soak-1",
+        given_name: "Pupil",
+        family_name: "One",
+        email: "pupil-1@school.example",
+        role: ("ROLE_STUDENT", "Schüler"),
+        groups: &[],
+    }];
+    let provider = Fixture::for_accounts(&OTHERS).await;
+    let known = provider.log_in(&authorize_path(&[]), "pupil-1").await;
+    assert!(parameter(&known.location(), "code").is_some());
+    let unknown = provider.log_in(&authorize_path(&[]), "student").await;
+    assert_eq!(unknown.status, 200, "the form again");
     assert!(provider.tasks.stop(Duration::from_secs(5)).await);
 }
 
