@@ -201,6 +201,11 @@ async fn message(
             stops_at: planned.at,
             container,
         },
+        (Change::Moved(_, place), _) => EventMessage::Container {
+            container,
+            queue: Some(QueueView::from(*place)),
+            progress: ProgressView::of(desktop),
+        },
         (Change::To(_) | Change::Warning(_), _) => {
             let queue = state.desktops.queue_place(desktop).await?;
             EventMessage::Container {

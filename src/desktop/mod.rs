@@ -192,6 +192,8 @@ struct Inner {
 pub enum Change {
     /// It is like this now.
     To(Desktop),
+    /// It waits for its turn, and has this place now.
+    Moved(Desktop, QueuePlace),
     /// It will be stopped soon.
     Warning(Desktop),
     /// It was removed; this is how it was.
@@ -203,7 +205,10 @@ impl Change {
     #[must_use]
     pub fn desktop(&self) -> &Desktop {
         match self {
-            Self::To(desktop) | Self::Warning(desktop) | Self::Removed(desktop) => desktop,
+            Self::To(desktop)
+            | Self::Moved(desktop, _)
+            | Self::Warning(desktop)
+            | Self::Removed(desktop) => desktop,
         }
     }
 }
@@ -284,7 +289,7 @@ impl Desktops {
 
     /// Every change of a desktop, as it is recorded, or soon after another gateway has recorded it.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<Change> {
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Change>> {
         self.inner.news.subscribe()
     }
 
@@ -487,8 +492,7 @@ impl Desktops {
                 {
                     return Ok(desktop);
                 }
-                // A missed change does no harm: the row is read again.
-                let _ = changes.recv().await;
+                news::next_of(&mut changes, id).await;
             }
         };
         match tokio::time::timeout(limit, launched).await {

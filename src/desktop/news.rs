@@ -2,7 +2,7 @@
 //! on the same database are found by comparing all rows with what was told, whenever one has been announced there.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
@@ -24,7 +24,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// What was told of desktops.
 #[derive(Debug)]
 pub(super) struct News {
-    changes: broadcast::Sender<Change>,
+    /// Shared by all who listen, who are many in a rush.
+    changes: broadcast::Sender<Arc<Change>>,
     state: Mutex<Told>,
     heard: Notify,
 }
@@ -55,7 +56,7 @@ impl News {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
         self.changes.subscribe()
     }
 
@@ -70,7 +71,7 @@ impl News {
             told.rows.insert(desktop.id, (desktop.clone(), words));
         }
         // Nobody listening is fine.
-        let _ = self.changes.send(change);
+        let _ = self.changes.send(Arc::new(change));
     }
 
     /// Tells what is new in `rows`, which are at least as new as `revision`. Returns whether one that waited for its turn
@@ -96,7 +97,7 @@ impl News {
         let mut tell = |change: Change, before: Option<&Desktop>| {
             moved_on |= before.is_some_and(|row| row.status == State::Queued);
             if !first {
-                let _ = self.changes.send(change);
+                let _ = self.changes.send(Arc::new(change));
             }
         };
         let mut old = std::mem::take(&mut told.rows);
@@ -190,8 +191,20 @@ impl Desktops {
     }
 }
 
+/// Waits for news of this desktop, or until some were missed, which may have been among them. What happens to others,
+/// and much does in a rush, is none.
+pub(super) async fn next_of(changes: &mut broadcast::Receiver<Arc<Change>>, id: DesktopId) {
+    while let Ok(change) = changes.recv().await {
+        if change.desktop().id == id {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::model::id::UserId;
     use crate::model::template::Template;
@@ -207,11 +220,11 @@ mod tests {
         }
     }
 
-    fn heard(changes: &mut broadcast::Receiver<Change>) -> Vec<(DesktopId, State, bool)> {
+    fn heard(changes: &mut broadcast::Receiver<Arc<Change>>) -> Vec<(DesktopId, State, bool)> {
         let mut heard = Vec::new();
         while let Ok(change) = changes.try_recv() {
             let desktop = change.desktop();
-            let removed = matches!(change, Change::Removed(_));
+            let removed = matches!(*change, Change::Removed(_));
             heard.push((desktop.id, desktop.status, removed));
         }
         heard
@@ -235,6 +248,28 @@ mod tests {
         assert_eq!(news.compare(&[], 0), (false, true));
         assert_eq!(heard(&mut changes), [(row.id, State::Creating, true)]);
         assert!(news.told().rows.is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_one_desktop_is_not_woken_by_others() {
+        let news = News::default();
+        let mut changes = news.subscribe();
+        let (mine, other) = (desktop(State::Queued), desktop(State::Queued));
+        for _ in 0..3 {
+            news.tell(Change::To(other.clone()));
+        }
+        assert_eq!(next_of(&mut changes, mine.id).now_or_never(), None);
+        news.tell(Change::To(other.clone()));
+        news.tell(Change::To(mine.clone()));
+        assert_eq!(next_of(&mut changes, mine.id).now_or_never(), Some(()));
+        for _ in 0..=CHANGE_BACKLOG {
+            news.tell(Change::To(other.clone()));
+        }
+        assert_eq!(
+            next_of(&mut changes, mine.id).now_or_never(),
+            Some(()),
+            "some were missed"
+        );
     }
 
     #[test]

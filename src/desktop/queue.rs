@@ -123,7 +123,8 @@ impl Desktops {
         Ok(before.map(|before| self.inner.queue.place(before)))
     }
 
-    /// Tells those who wait that they have moved on.
+    /// Tells those who wait that they have moved on, and where they are: if each of those who listen looked for that, they
+    /// would look at the whole queue as often as it is long.
     pub(super) async fn announce_queue(&self) {
         let parts = &self.inner.parts;
         let waiting = match parts.database.queued_desktops(parts.engine.name()).await {
@@ -133,8 +134,9 @@ impl Desktops {
                 return;
             }
         };
-        for desktop in waiting {
-            self.announce(Change::To(desktop));
+        for (before, desktop) in waiting.into_iter().enumerate() {
+            let place = self.inner.queue.place(before);
+            self.announce(Change::Moved(desktop, place));
         }
     }
 }

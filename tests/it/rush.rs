@@ -7,9 +7,11 @@ use deskgate::engine::ContainerState;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::browser::Browser;
 use crate::support::gateway::{TEMPLATE, TestGateway, eventually};
+use crate::support::socket::{next, open_events};
 
 /// Starts of so many pupils, one after the other, while the engine lets nothing through.
 async fn line_up(gateway: &TestGateway, count: usize) -> Vec<(Browser, Value)> {
@@ -67,6 +69,34 @@ async fn those_who_wait_see_their_place_and_move_up_when_somebody_leaves() {
         3,
         "nothing for the one who left"
     );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn events_tell_those_who_wait_where_they_are() {
+    let gateway = TestGateway::start_with(&[("PARALLEL_STARTS", "1")]).await;
+    let line = line_up(&gateway, 3).await;
+    eventually("the first has its turn", || {
+        let mut first = line[0].0.clone();
+        async move { place(&mut first).await.0 == "creating" }
+    })
+    .await;
+    let session = gateway.session("pupil-2").await;
+    let mut events = open_events(&gateway, &session).await;
+    let mut told = Vec::new();
+    while told.last().is_none_or(|(status, _)| status != "running") {
+        let Some(Message::Text(text)) = next(&mut events).await else {
+            panic!("the events end after {told:?}");
+        };
+        gateway.engine.held.store(false, Ordering::SeqCst);
+        let event: Value = serde_json::from_str(&text).unwrap();
+        let word = event["container"]["status"].as_str().unwrap().to_owned();
+        told.push((word, event["queue"]["position"].as_u64()));
+    }
+    told.retain(|(status, _)| status == "queued");
+    told.dedup();
+    let queued = |place| ("queued".to_owned(), Some(place));
+    assert_eq!(told, [queued(2), queued(1)]);
     gateway.stop().await;
 }
 
