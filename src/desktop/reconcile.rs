@@ -86,13 +86,11 @@ impl Desktops {
             .collect();
         let mut report = Report::default();
         for row in &rows {
-            let sides = (
+            let found = (
                 by_name.get(row.container_name.as_str()).copied(),
                 waiting.remove(&row.id),
             );
-            let done = self.reconcile_one(row, sides, &mut report).await;
-            let done = self.unless_refused(&row.container_name, done).await?;
-            report.refused += usize::from(done.is_none());
+            self.compare(row, found, &mut report).await?;
         }
         for orphan in self.without_row(&containers, &rows) {
             tracing::warn!(container = %orphan.name, "removing a container that no desktop owns");
@@ -182,6 +180,19 @@ impl Desktops {
         Ok((containers, rows))
     }
 
+    /// Compares a row with what the engine has of it. What goes wrong with this one alone keeps no other from its turn.
+    async fn compare(
+        &self,
+        row: &Desktop,
+        found: (Option<&Container>, Option<Member>),
+        report: &mut Report,
+    ) -> Result<(), DesktopError> {
+        let compared = unless_gone(self.reconcile_one(row, found, report).await);
+        let compared = self.unless_refused(&row.container_name, compared).await?;
+        report.refused += usize::from(compared.is_none());
+        Ok(())
+    }
+
     async fn reconcile_one(
         &self,
         row: &Desktop,
@@ -264,7 +275,9 @@ impl Desktops {
     async fn take_up(&self, row: &Desktop) -> Result<bool, DesktopError> {
         let leader = &self.inner.leader;
         if row.gateway == leader.number() {
-            return Ok(true);
+            // Whoever had it in hand may have come to the end of it since the row was read.
+            let now = self.get(row.id).await?;
+            return Ok(now.is_some_and(|now| now.status == row.status));
         }
         let database = &self.inner.parts.database;
         Ok(leader.is_free(row.gateway) && database.take_up(row, leader.number()).await?)
@@ -407,7 +420,7 @@ impl Desktops {
             if row.status.is_launching() || row.status == State::Stopping {
                 let mut waiting = members(containers, &parts.instance).into_iter();
                 let member = waiting.find(|member| member.id == row.id);
-                self.reconcile_one(row, (None, member), &mut report).await?;
+                self.compare(row, (None, member), &mut report).await?;
             }
         }
         report.count(&parts.metrics);
@@ -448,4 +461,26 @@ fn is_nap(row: &Desktop, container: Option<&Container>) -> bool {
     container.is_some_and(|found| {
         (row.status == State::Paused) != (found.state == ContainerState::Paused)
     })
+}
+
+/// A desktop that somebody removed while it was looked at needs no comparison, and must not keep others from theirs.
+fn unless_gone(compared: Result<(), DesktopError>) -> Result<(), DesktopError> {
+    match compared {
+        Err(DesktopError::NotFound) => Ok(()),
+        compared => compared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_desktop_that_goes_meanwhile_ends_no_pass_and_an_engine_that_is_away_does() {
+        assert!(unless_gone(Ok(())).is_ok());
+        assert!(unless_gone(Err(DesktopError::NotFound)).is_ok());
+        let away = EngineError::Timeout(Duration::from_secs(1));
+        assert!(unless_gone(Err(away.into())).is_err());
+        assert!(unless_gone(Err(EngineError::NotFound.into())).is_err());
+    }
 }
