@@ -104,6 +104,9 @@ pub enum DesktopError {
     /// As many starts are waiting as may.
     #[error("{} starts are waiting already", .0.position)]
     QueueFull(QueuePlace),
+    /// The session that was to start it is over, or its user is not known any more.
+    #[error("whoever starts the desktop is not signed in any more")]
+    StarterGone,
     /// There is not enough memory for one more.
     #[error("there is no memory for another desktop")]
     NoMemory,

@@ -241,6 +241,7 @@ impl Desktops {
                 Err(DesktopError::QueueFull(self.inner.queue.place(waiting)))
             }
             Recorded::Memory => Err(DesktopError::NoMemory),
+            Recorded::StarterGone => Err(DesktopError::StarterGone),
             other => Ok(other),
         }
     }

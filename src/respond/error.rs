@@ -378,6 +378,7 @@ fn desktop(error: &DesktopError) -> Row {
             ),
         )
         .retry(seconds(place.estimate)),
+        DesktopError::StarterGone => authn(&AuthnError::InvalidSession),
         DesktopError::NoMemory => Row::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "memory_exhausted",

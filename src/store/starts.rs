@@ -33,6 +33,8 @@ pub enum Recorded {
     IdTaken,
     /// Somebody else got the port.
     PortTaken,
+    /// The session that starts it, or its user, is not there any more.
+    StarterGone,
     /// The user has as many desktops as allowed.
     UserQuota,
     /// There are as many desktops as allowed.
@@ -198,6 +200,10 @@ impl Database {
 
 /// Which unique index was first, if one was.
 fn overtaken(error: sqlx::Error) -> Result<Recorded, StoreError> {
+    let database = error.as_database_error();
+    if database.is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) {
+        return Ok(Recorded::StarterGone);
+    }
     match unique_violation(&error) {
         Some(index) if index.contains("one_port") || index.contains("host_port") => {
             Ok(Recorded::PortTaken)

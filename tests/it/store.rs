@@ -213,6 +213,7 @@ async fn desktops(db: &Database, first: &User, second: &User, session: SessionId
     let mut ports = db.ports_in_use(ENGINE).await.unwrap();
     ports.sort_unstable();
     assert_eq!(ports, [7000, 7002]);
+    starter_gone(db, first).await;
     quotas(db, first, second).await;
     lifecycle(db, &one).await;
     let next = desktop(first, "a", 7000);
@@ -252,6 +253,20 @@ const LIMITS: Limits = Limits {
 async fn record(db: &Database, desktop: &Desktop) -> Recorded {
     let recorded = db.record_start(desktop, ENGINE, MEMORY, LIMITS).await;
     recorded.unwrap()
+}
+
+/// A session may end between the look at it and the start that it asked for.
+async fn starter_gone(db: &Database, user: &User) {
+    let mut next = desktop(user, "late", 7006);
+    next.session_id = Some(SessionId::random());
+    assert_eq!(record(db, &next).await, Recorded::StarterGone);
+    let nobody = User {
+        id: UserId::random(),
+        ..user.clone()
+    };
+    let next = desktop(&nobody, "late", 7006);
+    assert_eq!(record(db, &next).await, Recorded::StarterGone);
+    assert!(db.find_desktop(next.id).await.unwrap().is_none());
 }
 
 /// Two desktops of two people wait, with 100 bytes each.
