@@ -1,9 +1,9 @@
-//! The load of the peer benchmark, of the stress runs, of the counting of instructions and of the starts: upstream stub,
-//! load driver, attacks, gateway and table in one program.
+//! The load of the peer benchmark, of the stress runs, of the counting of instructions, of the starts and of the soak:
+//! upstream stub, load driver, attacks, people, gateway and table in one program.
 //!
-//! `scripts/bench`, `scripts/stress`, `scripts/instructions` and `scripts/bench-start` run it; `docs/BENCHMARKS.md` tells
-//! the method. Nothing here knows which proxy stands between the driver and the stub, except `gateway` and `start`, which
-//! start ours.
+//! `scripts/bench`, `scripts/stress`, `scripts/instructions`, `scripts/bench-start` and `scripts/soak` run it;
+//! `docs/BENCHMARKS.md` tells the method. Nothing here knows which proxy stands between the driver and the stub, except
+//! `gateway`, `start` and `soak`, which start ours.
 
 mod drive;
 mod exact;
@@ -12,6 +12,7 @@ mod gateway;
 mod h2;
 mod peer;
 mod process;
+mod soak;
 mod socket;
 mod start;
 mod stress;
@@ -48,6 +49,8 @@ enum Command {
     Gateway(gateway::Options),
     /// Start desktops at the real engine, and say how long that takes
     Start(start::Options),
+    /// Bring people to a gateway for minutes, and say whether it is afterwards as it was before
+    Soak(soak::Options),
     /// Make the certificate that all proxies present
     Certificate(tls::Options),
     /// Turn the driver's lines into the table of medians
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Stress(options) => on_one_thread(stress::run(options)),
         Command::Gateway(options) => gateway::run(options),
         Command::Start(options) => on_one_thread(start::run(options)),
+        Command::Soak(options) => on_one_thread(soak::run(options)),
         Command::Certificate(options) => tls::write_certificate(&options),
         Command::Table(options) => table::run(&options),
     }
