@@ -174,9 +174,10 @@ impl Desktops {
             ActKind::Pause => self.pause_due(&act.desktop).await,
             ActKind::Stop(reason) => self.stop_due(&act.desktop, by, reason).await.map(drop),
             ActKind::Remove => {
-                self.forget_ended(&act.desktop).await?;
-                let event = Event::new(Action::Remove, by).reason("retention");
-                self.note(&act.desktop, event);
+                if self.forget_ended(&act.desktop).await? {
+                    let event = Event::new(Action::Remove, by).reason("retention");
+                    self.note(&act.desktop, event);
+                }
                 Ok(())
             }
         }

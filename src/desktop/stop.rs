@@ -89,25 +89,29 @@ impl Desktops {
             gateway: self.inner.leader.number(),
             ..change
         };
-        let desktop = self.move_to(id, State::Stopping, change).await?;
+        let (desktop, is_news) = self.move_to(id, State::Stopping, change).await?;
         if desktop.status != State::Stopping {
             return Ok(desktop);
         }
-        // What was done is that the desktop was ended for its user; its container follows, sooner or later.
-        if let Some(reason) = reason.and_then(Reason::from_word) {
-            self.inner.parts.metrics.desktop_ended(reason);
+        // What was done is that the desktop was ended for its user; its container follows, sooner or later. Whoever asks
+        // again meanwhile, as a page does whose connection broke, ends nothing and helps to finish.
+        if is_news {
+            if let Some(reason) = reason.and_then(Reason::from_word) {
+                self.inner.parts.metrics.desktop_ended(reason);
+            }
+            let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
+            self.note(&desktop, event);
         }
-        let event = Event::new(Action::Stop, by).reason(reason.unwrap_or_default());
-        self.note(&desktop, event);
+        let reason = desktop.status_reason.as_deref();
         self.reached(Failpoint::StopRecorded).await;
         let stopped = self.finish_stop(&desktop, reason).await;
         if stopped.is_err() {
             // The reconciler asks the engine every few seconds from now on, until it answers.
             self.inner.leader.bell.notify_one();
         }
-        let desktop = stopped?;
+        let stopped = stopped?;
         tracing::info!(desktop = %id, reason, "desktop stopped");
-        Ok(desktop)
+        Ok(stopped)
     }
 
     /// The second half of a stop: ends the container of a desktop that is `stopping`, and records it.
@@ -129,7 +133,8 @@ impl Desktops {
             stopped_at: Some(parts.clock.timestamp()),
             ..RowChange::default()
         };
-        self.move_to(desktop.id, State::Stopped, change).await
+        let (stopped, _) = self.move_to(desktop.id, State::Stopped, change).await?;
+        Ok(stopped)
     }
 
     /// Lets the container prepare for its end. It ends all the same if that fails.
@@ -166,12 +171,11 @@ impl Desktops {
             };
             let desktop = desktops.stop_now(id, &by, change).await?;
             desktops.reached(Failpoint::RemoveStopped).await;
-            desktops.forget_ended(&desktop).await?;
-            desktops.note(
-                &desktop,
-                Event::new(Action::Remove, &by).reason(why.as_str()),
-            );
-            tracing::info!(desktop = %id, "desktop removed");
+            if desktops.forget_ended(&desktop).await? {
+                let event = Event::new(Action::Remove, &by).reason(why.as_str());
+                desktops.note(&desktop, event);
+                tracing::info!(desktop = %id, "desktop removed");
+            }
             Ok(desktop)
         })
         .await
@@ -194,19 +198,20 @@ impl Desktops {
         outcome.await.unwrap_or(Err(DesktopError::NotFound))
     }
 
-    /// Removes the container and the row of a desktop that has ended.
-    pub(super) async fn forget_ended(&self, desktop: &Desktop) -> Result<(), DesktopError> {
+    /// Removes the container and the row of a desktop that has ended. `false` when somebody else was first.
+    pub(super) async fn forget_ended(&self, desktop: &Desktop) -> Result<bool, DesktopError> {
         self.inner
             .parts
             .engine
             .remove(&desktop.container_name)
             .await?;
         self.reached(Failpoint::RemoveRow).await;
-        if self.inner.parts.database.delete_desktop(desktop.id).await? {
+        let is_gone = self.inner.parts.database.delete_desktop(desktop.id).await?;
+        if is_gone {
             self.reached(Failpoint::RemoveDone).await;
             self.announce(Change::Removed(desktop.clone()));
         }
-        Ok(())
+        Ok(is_gone)
     }
 
     /// Records that a desktop ended otherwise than asked, and removes what is left of it.
@@ -246,10 +251,10 @@ impl Desktops {
             ..change
         };
         match self.move_to(id, State::Error, change).await {
-            Ok(desktop) if desktop.status != State::Error => {
+            Ok((desktop, false)) => {
                 tracing::info!(desktop = %id, status = desktop.status.as_str(), "somebody else has this desktop");
             }
-            Ok(desktop) => {
+            Ok((desktop, true)) => {
                 self.inner.parts.metrics.desktop_ended(reason);
                 let by = Actor {
                     request,
@@ -274,14 +279,14 @@ impl Desktops {
         }
     }
 
-    /// Moves a desktop to `to` from wherever it is, cutting its streams. A desktop that may not go there,
-    /// or was used meanwhile if the change minds, is returned unchanged.
+    /// Moves a desktop to `to` from wherever it is, cutting its streams. A desktop that may not go there, is there already,
+    /// or was used meanwhile if the change minds, is returned unchanged, with `false`.
     pub(super) async fn move_to(
         &self,
         id: DesktopId,
         to: State,
         change: RowChange<'_>,
-    ) -> Result<Desktop, DesktopError> {
+    ) -> Result<(Desktop, bool), DesktopError> {
         let database = &self.inner.parts.database;
         for _ in 0..ATTEMPTS {
             let mut desktop = database
@@ -289,7 +294,7 @@ impl Desktops {
                 .await?
                 .ok_or(DesktopError::NotFound)?;
             if !desktop.status.may_become(to) || change.is_defeated_by(&desktop) {
-                return Ok(desktop);
+                return Ok((desktop, false));
             }
             if database.transition(id, desktop.status, to, change).await? {
                 if let Some(seen) = self.inner.directory.remove(id) {
@@ -300,7 +305,7 @@ impl Desktops {
                     .await?
                     .ok_or(DesktopError::NotFound)?;
                 self.announce(Change::To(desktop.clone()));
-                return Ok(desktop);
+                return Ok((desktop, true));
             }
         }
         Err(DesktopError::NotFound)

@@ -164,6 +164,36 @@ async fn what_happens_by_itself_is_told_as_well() {
 }
 
 #[tokio::test]
+async fn a_stop_that_is_asked_for_again_while_it_lasts_is_one_act() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    let container = gateway.running_desktop(&mut pupil).await;
+    let name = container["container_name"].as_str().unwrap().to_owned();
+    *gateway.engine.immovable.lock().unwrap() = Some(name);
+    for _ in 0..2 {
+        let asked = pupil.post("/api/container/stop", "").await;
+        assert_eq!(asked.status, StatusCode::SERVICE_UNAVAILABLE);
+        let now = pupil.get("/api/container/status").await.json();
+        assert_eq!(now["container"]["status"], "stopping", "{now}");
+    }
+    *gateway.engine.immovable.lock().unwrap() = None;
+    for act in ["stop", "stop", "remove"] {
+        let done = pupil.post(&format!("/api/container/{act}"), "").await;
+        assert_eq!(done.status, StatusCode::OK, "{}", done.text());
+    }
+    let entries = log_of(&gateway, 3).await;
+    assert_eq!(
+        words(&entries),
+        [
+            "start success -",
+            "stop success asked",
+            "remove success asked"
+        ]
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_done_last_is_written_before_the_stop() {
     let gateway = TestGateway::start().await;
     let config = gateway.config.database.clone();
