@@ -51,13 +51,7 @@ pub fn account(page: &Account<'_>) -> String {
 impl Account<'_> {
     /// The device's name in the language of the page.
     fn name_of<'a>(&self, device: &'a Device) -> Cow<'a, str> {
-        if device.name.is_empty() {
-            return self.lang.pick("Unbekanntes Gerät", "Unknown device").into();
-        }
-        match (self.lang, device.name.split_once(" on ")) {
-            (Lang::De, Some((browser, system))) => format!("{browser} auf {system}").into(),
-            _ => Cow::Borrowed(&device.name),
-        }
+        texts::device(self.lang, &device.name)
     }
 
     fn is_admin(&self) -> bool {

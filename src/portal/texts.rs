@@ -2,6 +2,7 @@
 //!
 //! Words that appear in one place only are in the templates, next to the markup they belong to.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::model::time::Timestamp;
@@ -111,25 +112,48 @@ pub(super) fn span(lang: Lang, span: Duration) -> String {
     }
 }
 
-/// A number of bytes, as short as a figure wants it.
+/// An amount of data, in the units of networks and disks.
 pub(super) fn bytes(lang: Lang, bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
+    amount(lang, bytes, (1000, ["kB", "MB", "GB", "TB", "PB"]))
+}
+
+/// An amount of memory, in the units in which templates limit it.
+pub(super) fn memory(lang: Lang, bytes: u64) -> String {
+    amount(lang, bytes, (1024, ["KiB", "MiB", "GiB", "TiB", "PiB"]))
+}
+
+/// An amount in the largest of `units` that it has one of; each is `step` times the one before.
+fn amount(lang: Lang, bytes: u64, (step, units): (u128, [&str; 5])) -> String {
+    let bytes = u128::from(bytes);
+    if bytes < step {
         return format!("{bytes} B");
     }
-    // Tenths of a unit, rounded; a thousand of one unit is one of the next.
-    let mut tenths = bytes.saturating_add(50) / 100;
-    let mut units = UNITS.into_iter();
+    // Tenths of a unit, rounded; a step of one unit is one of the next.
+    let tenths = |size: u128| (bytes * 10 + size / 2) / size;
+    let mut size = step;
+    let mut units = units.into_iter();
     let mut unit = units.next().unwrap_or_default();
-    while tenths >= 10_000 {
+    while tenths(size) >= step * 10 {
         let Some(next) = units.next() else { break };
-        (tenths, unit) = (tenths.saturating_add(500) / 1000, next);
+        (size, unit) = (size * step, next);
     }
+    let tenths = tenths(size);
     if tenths >= 100 {
         return format!("{} {unit}", (tenths + 5) / 10);
     }
     let point = lang.pick(",", ".");
     format!("{}{point}{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// A device such as `Firefox on Windows`.
+pub(super) fn device(lang: Lang, name: &str) -> Cow<'_, str> {
+    if name.is_empty() {
+        return lang.pick("Unbekanntes Gerät", "Unknown device").into();
+    }
+    match (lang, name.split_once(" on ")) {
+        (Lang::De, Some((browser, system))) => format!("{browser} auf {system}").into(),
+        _ => Cow::Borrowed(name),
+    }
 }
 
 /// A time that somebody waited for.
@@ -293,6 +317,16 @@ mod tests {
             (u64::MAX, "18447 PB"),
         ] {
             assert_eq!(bytes(Lang::De, number), text);
+        }
+        for (number, text) in [
+            (1023, "1023 B"),
+            (1 << 30, "1,0 GiB"),
+            (3 << 29, "1,5 GiB"),
+            (100 << 20, "100 MiB"),
+            (1023 << 20, "1023 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(memory(Lang::De, number), text);
         }
         assert_eq!(millis(Lang::En, 740), "740 ms");
         assert_eq!(millis(Lang::En, 1760), "1.8 s");

@@ -102,6 +102,13 @@ impl ErrorPage<'_> {
 /// A heading and an advice.
 type Words = (&'static str, &'static str);
 
+/// What became of a sign-in, by the code of the error.
+#[must_use]
+pub fn sign_in_heading(code: &str, lang: Lang) -> Option<&'static str> {
+    let (de, en) = sign_in_words(code)?;
+    Some(lang.pick(de.0, en.0))
+}
+
 /// German and English words for a sign-in, or something else, that did not succeed and has a code that says why.
 fn sign_in_words(code: &str) -> Option<(Words, Words)> {
     Some(match code {

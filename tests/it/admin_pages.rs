@@ -94,7 +94,7 @@ async fn the_overview_shows_what_desktops_take_while_somebody_looks() {
     let mut admin = person(&gateway, "boss", Role::Admin).await;
     let page = admin.get("/admin").await.text();
     assert_eq!(gateway.engine.looks.load(Ordering::SeqCst), 1);
-    for text in ["Running: 1", "105 MB / 1.1 GB", "pupil", "All is well."] {
+    for text in ["Running: 1", "100 MiB / 1.0 GiB", "pupil", "All is well."] {
         assert!(page.contains(text), "{text} in {page}");
     }
     let mut program = gateway.program_as("boss", Role::Admin).await;
@@ -165,7 +165,7 @@ async fn tables_show_choose_and_sort_what_the_api_lists() {
     let (count, text) = rows(&mut admin, "/admin/desktops?sort=-user&limit=2").await;
     assert_eq!(count, 2);
     assert!(
-        text.contains("1–2 of 3") && text.contains("105 MB"),
+        text.contains("1–2 of 3") && text.contains("100 MiB"),
         "{text}"
     );
     assert!(text.find("carla").unwrap() < text.find("anna").unwrap());
@@ -187,6 +187,28 @@ async fn tables_show_choose_and_sort_what_the_api_lists() {
     assert_eq!(rows(&mut admin, "/admin/templates").await.0, 1);
     let wrong = admin.get("/admin/desktops?status=purple").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_offered_for_rows_that_are_not_there() {
+    let gateway = TestGateway::start().await;
+    let mut admin = person(&gateway, "boss", Role::Admin).await;
+    let page = admin.get("/admin/desktops").await.text();
+    let acts = |page: &str| {
+        let (_, tag) = page.split_once("id=\"acts\"").expect("acts");
+        tag.split('>').next().unwrap().to_owned()
+    };
+    assert!(page.contains("data-testid=\"empty\"") && acts(&page).ends_with(" hidden"));
+    // One's own session is a row that nothing can be done to.
+    let page = admin.get("/admin/sessions").await.text();
+    assert!(page.contains("data-testid=\"row\"") && acts(&page).ends_with(" hidden"));
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    for path in ["/admin/desktops", "/admin/sessions"] {
+        let page = admin.get(path).await.text();
+        assert!(!acts(&page).ends_with(" hidden"), "{page}");
+    }
     gateway.stop().await;
 }
 
@@ -226,6 +248,18 @@ async fn desktops_are_stopped_by_a_form_after_a_question() {
         log.contains("boss") && log.contains("Desktop stopped"),
         "{log}"
     );
+    let mut german = gateway
+        .browser()
+        .with_cookie(SESSION, admin.cookie(SESSION).unwrap())
+        .with("accept", "text/html")
+        .with("accept-language", "de");
+    let log = german.get("/admin/audit?action=stop").await.text();
+    for text in [
+        &*format!("Desktop {id}"),
+        "Der Desktop wurde von der Administration beendet.",
+    ] {
+        assert!(log.contains(text), "{text} in {log}");
+    }
 
     let gone = [("act", "remove"), ("id", NOBODY), ("confirmed", "yes")];
     let failed = submit(&mut admin, path, &gone).await;

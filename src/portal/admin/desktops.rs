@@ -108,7 +108,7 @@ fn row(lang: Lang, (desktop, owner): &(Desktop, User), usage: Option<Usage>) -> 
                 why.map_or_else(String::new, |why| reason::sentence(why, lang).into_owned()),
             ),
             Cell::Number(cpu.map_or_else(dash, |cpu| texts::percent(lang, cpu))),
-            Cell::Number(usage.map_or_else(dash, |usage| texts::bytes(lang, usage.memory))),
+            Cell::Number(usage.map_or_else(dash, |usage| texts::memory(lang, usage.memory))),
             Cell::time(Some(desktop.created_at)),
             Cell::time(desktop.last_accessed),
         ],

@@ -184,6 +184,11 @@ impl List<'_> {
         self.asked.value(field.name) == value
     }
 
+    /// Whether anything can be done to any row.
+    fn has_choice(&self) -> bool {
+        self.rows.iter().any(|row| !row.id.is_empty())
+    }
+
     fn order(&self, column: &Column) -> Order {
         let now = self.asked.value("sort");
         let down = format!("-{}", column.sort);

@@ -47,6 +47,8 @@ struct Fact {
     test_id: &'static str,
     label: &'static str,
     figure: String,
+    /// The figure for scripts, if it is a time.
+    time: Option<String>,
     about: String,
     /// The word for how it is: as the pills of desktops have it.
     tone: &'static str,
@@ -158,6 +160,7 @@ impl AdminOverview<'_> {
                 test_id: "ports",
                 label: "Ports",
                 figure: format!("{} / {}", now.ports.used, now.ports.total),
+                time: None,
                 about: lang.pick("vergeben", "in use").to_owned(),
                 tone: self.tone(Alert::PortsNearlyUsed),
             });
@@ -171,6 +174,7 @@ impl AdminOverview<'_> {
                 test_id: "pool",
                 label: lang.pick("Vorrat", "Kept ready"),
                 figure: format!("{} / {}", pool.ready, pool.wanted),
+                time: None,
                 about,
                 tone: "",
             });
@@ -179,7 +183,8 @@ impl AdminOverview<'_> {
             facts.push(Fact {
                 test_id: "certificate",
                 label: lang.pick("Zertifikat bis", "Certificate until"),
-                figure: end.to_string().chars().take(10).collect(),
+                figure: texts::utc(end),
+                time: Some(end.to_string()),
                 about: String::new(),
                 tone: self.tone(Alert::CertificateExpiring),
             });
@@ -188,6 +193,7 @@ impl AdminOverview<'_> {
             test_id: "people",
             label: lang.pick("Personen", "People"),
             figure: users.to_string(),
+            time: None,
             about: format!("{sessions} {}", lang.pick("Sitzungen", "sessions")),
             tone: "",
         });
@@ -195,6 +201,7 @@ impl AdminOverview<'_> {
             test_id: "version",
             label: lang.pick("Gateway läuft seit", "Gateway up for"),
             figure: texts::span(lang, self.uptime()),
+            time: None,
             about: format!("Deskgate {} · {}", now.version, now.instance),
             tone: "",
         });
@@ -226,6 +233,7 @@ impl AdminOverview<'_> {
             test_id,
             label,
             figure: figure.to_owned(),
+            time: None,
             about: format!(
                 "{} · {}",
                 part.kind,
@@ -241,9 +249,9 @@ impl AdminOverview<'_> {
     }
 
     fn memory(&self, busy: &Busy) -> String {
-        let used = texts::bytes(self.lang, busy.memory_bytes);
+        let used = texts::memory(self.lang, busy.memory_bytes);
         match busy.memory_limit_bytes {
-            Some(limit) => format!("{used} / {}", texts::bytes(self.lang, limit)),
+            Some(limit) => format!("{used} / {}", texts::memory(self.lang, limit)),
             None => used,
         }
     }

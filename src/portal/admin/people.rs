@@ -118,15 +118,11 @@ pub(super) fn acts(lang: Lang) -> Vec<Act> {
 
 fn session(lang: Lang, known: &KnownSession, own: Option<SessionId>) -> Row {
     let is_own = own == Some(known.id);
-    let device = if known.device.is_empty() {
-        lang.pick("Unbekanntes Gerät", "Unknown device")
-    } else {
-        &known.device
-    };
+    let device = texts::device(lang, &known.device);
     let device = if is_own {
         format!("{device} ({})", lang.pick("diese hier", "this one"))
     } else {
-        device.to_owned()
+        device.into_owned()
     };
     Row {
         // Whoever wants to leave signs out.
@@ -143,5 +139,31 @@ fn session(lang: Lang, known: &KnownSession, own: Option<SessionId>) -> Row {
             Cell::time(Some(known.created_at)),
             Cell::time(Some(known.last_seen)),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::UserId;
+    use crate::model::time::Timestamp;
+
+    #[test]
+    fn devices_are_named_in_the_language_of_the_page() {
+        let mut known = KnownSession {
+            id: SessionId::NIL,
+            user_id: UserId::NIL,
+            username: "mia".into(),
+            device: "Firefox on Windows".into(),
+            address: None,
+            created_at: Timestamp::default(),
+            expires_at: Timestamp::default(),
+            last_seen: Timestamp::default(),
+        };
+        let name = |known: &KnownSession, lang| session(lang, known, None).name;
+        assert_eq!(name(&known, Lang::De), "mia, Firefox auf Windows");
+        assert_eq!(name(&known, Lang::En), "mia, Firefox on Windows");
+        known.device.clear();
+        assert_eq!(name(&known, Lang::De), "mia, Unbekanntes Gerät");
     }
 }

@@ -151,7 +151,7 @@ fn template(lang: Lang, template: &Template) -> Row {
             Cell::Text(template.image.clone()),
             Cell::Text(people),
             Cell::Number(cores.replace('.', lang.pick(",", "."))),
-            Cell::Number(texts::bytes(lang, template.memory)),
+            Cell::Number(texts::memory(lang, template.memory)),
             Cell::Text(
                 if kept {
                     lang.pick("bleiben", "are kept")

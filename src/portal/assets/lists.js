@@ -39,6 +39,12 @@ if (tickAll) {
   });
 }
 
+// Rows come and go while the page is open.
+list.addEventListener('refreshed', () => {
+  const acts = document.getElementById('acts');
+  if (acts) acts.hidden = boxes().length === 0;
+});
+
 list.addEventListener('submit', (event) => {
   const button = event.submitter;
   if (!button?.dataset.question) return;
