@@ -18,8 +18,6 @@ use deskgate::model::template::NetworkPolicy;
 
 use crate::support::docker::{Real, docker, tester};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 #[tokio::test]
 #[ignore = "needs the Docker engine"]
 async fn docker_runs_a_desktop_from_start_to_removal() {
@@ -28,17 +26,7 @@ async fn docker_runs_a_desktop_from_start_to_removal() {
     let user = real.user("pupil").await;
     let (desktop, new) = desktops.start(&user, &tester(), None).await.unwrap();
     assert!(new);
-    let desktop = desktops
-        .wait_launched(desktop.id, PATIENCE)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        desktop.status,
-        State::Running,
-        "{:?}",
-        desktop.status_reason
-    );
+    let desktop = real.running(desktop.id).await;
 
     let Found::Up(entry) = desktops.find(desktop.id).await.unwrap().unwrap() else {
         panic!("it runs")
@@ -119,12 +107,8 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
             .start(&real.user(name).await, &tester(), None)
             .await
             .unwrap();
-        let desktop = desktops
-            .wait_launched(desktop.id, PATIENCE)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!((desktop.status, desktop.host_port), (State::Running, None));
+        let desktop = real.running(desktop.id).await;
+        assert_eq!(desktop.host_port, None);
         rows.push(desktop);
     }
     let ports = docker(&["port", &rows[0].container_name]);
@@ -306,10 +290,7 @@ async fn docker_desktops_reach_nothing_around_them_behind_the_firewall() {
     let start = async |name: &str| {
         let user = real.user(name).await;
         let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
-        let desktop = desktops.wait_launched(desktop.id, PATIENCE).await;
-        let desktop = desktop.unwrap().unwrap();
-        assert_eq!(desktop.status, State::Running);
-        desktop.container_name
+        real.running(desktop.id).await.container_name
     };
     let first = start("first").await;
     let service = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -345,17 +326,8 @@ async fn docker_says_when_a_port_or_a_name_is_taken() {
         .start(&user, &tester(), None)
         .await
         .unwrap();
-    let desktop = real
-        .core
-        .desktops
-        .wait_launched(desktop.id, PATIENCE)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (desktop.status, desktop.host_port),
-        (State::Running, Some(18021))
-    );
+    let desktop = real.running(desktop.id).await;
+    assert_eq!(desktop.host_port, Some(18021));
     drop(taken);
     let template = &real.config.desktops.templates[0];
     let place = Place {
@@ -402,11 +374,7 @@ async fn docker_repeats_do_no_harm_and_what_is_not_there_is_said() {
         .start(&user, &tester(), None)
         .await
         .unwrap();
-    real.core
-        .desktops
-        .wait_launched(desktop.id, PATIENCE)
-        .await
-        .unwrap();
+    real.running(desktop.id).await;
     let name = &desktop.container_name;
     engine.start(name).await.unwrap();
     for _ in 0..2 {
@@ -424,7 +392,7 @@ async fn docker_containers_and_rows_are_brought_together() {
     let desktops = &real.core.desktops;
     let user = real.user("pupil").await;
     let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
-    desktops.wait_launched(desktop.id, PATIENCE).await.unwrap();
+    real.running(desktop.id).await;
     let label = format!("deskgate.instance={}", real.instance);
     let orphan = docker(&["create", "--label", &label, demo::IMAGE]);
     docker(&["rm", "-f", &desktop.container_name]);

@@ -38,17 +38,7 @@ async fn docker_desktops_live_behind_the_filter() {
         .start(&user, &tester(), Some("desk"))
         .await
         .unwrap();
-    let desktop = desktops
-        .wait_launched(desktop.id, PATIENCE)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        desktop.status,
-        State::Running,
-        "{:?}",
-        desktop.status_reason
-    );
+    let desktop = real.running(desktop.id).await;
     let name = &desktop.container_name;
     let state = async || real.engine.inspect(name).await.unwrap().unwrap().state;
     real.engine.pause(name).await.unwrap();

@@ -108,9 +108,7 @@ async fn docker_containers_that_cannot_be_started_or_are_killed_say_so() {
     let desktops = &real.core.desktops;
     let user = real.user("pupil").await;
     let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
-    let desktop = desktops.wait_launched(desktop.id, PATIENCE).await;
-    let desktop = desktop.unwrap().unwrap();
-    assert_eq!(desktop.status, State::Running);
+    let desktop = real.running(desktop.id).await;
     docker(&["kill", &desktop.container_name]);
     desktops.reconcile().await.unwrap();
     let desktop = desktops.get(desktop.id).await.unwrap().unwrap();

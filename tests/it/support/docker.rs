@@ -13,11 +13,15 @@ use deskgate::demo;
 use deskgate::engine::Engine;
 use deskgate::engine::docker::DockerEngine;
 use deskgate::model::audit::Actor;
-use deskgate::model::id::RequestId;
+use deskgate::model::desktop::{Desktop, State};
+use deskgate::model::id::{DesktopId, RequestId};
 use deskgate::model::user::User;
 
 use super::gateway::identity;
 use super::wire_engine::Filtered;
+
+/// How long a desktop may take until it runs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Desktops on the real engine, under a name of their own.
 pub struct Real {
@@ -119,6 +123,15 @@ impl Real {
             .upsert_user(&identity(name), SystemClock.timestamp())
             .await
             .unwrap()
+    }
+
+    /// Waits for a desktop that was started until it runs.
+    pub async fn running(&self, id: DesktopId) -> Desktop {
+        let launched = self.core.desktops.wait_launched(id, PATIENCE).await;
+        let desktop = launched.unwrap().expect("its row is there");
+        let why = (&desktop.status_reason, &desktop.status_detail);
+        assert_eq!(desktop.status, State::Running, "{why:?}");
+        desktop
     }
 
     /// Removes every container, volume and network of this test.
