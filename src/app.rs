@@ -2,6 +2,7 @@
 //! start and stop.
 
 mod metrics;
+mod sweeps;
 mod tls;
 
 use std::io;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Api, ApiState};
+use crate::api::{self, Api, ApiState};
 use crate::audit::Audit;
 use crate::authn::api_tokens::{self, ApiTokens};
 use crate::authn::cookies::Cookies;
@@ -35,8 +36,10 @@ use crate::model::id::RequestId;
 use crate::outbound::TrustError;
 use crate::overview::{CertificateEnd, Watch};
 use crate::people::People;
+use crate::picture::Pictures;
 use crate::proxy::confine::Confinement;
 use crate::proxy::{self, Proxy};
+use crate::rate::Limiter;
 use crate::request::client_addr::TrustedProxies;
 use crate::request::{ConnectionInfo, Request, Response};
 use crate::server::certificate::{self, Certificate, CertificateError};
@@ -270,6 +273,8 @@ impl App {
             log: log.clone(),
             classes: Classes::new(config.teacher_groups),
             look: config.teacher_look,
+            pictures: Pictures::new(desktops.dialer().clone()),
+            pictures_told: Arc::new(Limiter::new(api::PICTURE_NEWS, clock.clone())),
             origin: origin.portal().as_str().into(),
             watch: watch(&database, &desktops, &metrics, &clock),
         });
@@ -516,11 +521,7 @@ fn spawn_upkeep(
             }
         }
     });
-    let proxy = gateway.proxy.clone();
-    tasks.every("link sweep", proxy::SWEEP_PERIOD, move || {
-        proxy.sweep();
-        std::future::ready(())
-    });
+    sweeps::spawn(gateway);
     desktops.spawn_flusher();
     desktops.spawn_reaper();
     desktops.spawn_waker();

@@ -6,6 +6,7 @@ mod containers;
 mod events;
 mod extract;
 mod homes;
+mod pictures;
 mod routes;
 mod sessions;
 mod teacher;
@@ -14,7 +15,9 @@ mod view;
 
 pub use admin::lists;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
@@ -34,8 +37,12 @@ use crate::authz::policy::Classes;
 use crate::clock::Clock;
 use crate::config::TeacherLook;
 use crate::desktop::Desktops;
+use crate::model::id::{DesktopId, UserId};
+use crate::model::rate::Rate;
 use crate::overview::Watch;
 use crate::people::People;
+use crate::picture::Pictures;
+use crate::rate::Limiter;
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::describe::Call;
 use crate::respond::error::HttpError;
@@ -44,6 +51,9 @@ use crate::store::Database;
 use crate::tasks::Tasks;
 use crate::telemetry::LogFilter;
 use routes::Routes;
+
+/// How often the audit log is told that the same teacher sees pictures of the same desktop.
+pub const PICTURE_NEWS: Rate = Rate::new(NonZeroU32::MIN, Duration::from_secs(600));
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -70,6 +80,10 @@ pub struct ApiState {
     pub classes: Classes,
     /// What teachers see of their screens.
     pub look: TeacherLook,
+    /// Pictures of those screens.
+    pub pictures: Pictures,
+    /// Of which pictures the audit log was told.
+    pub pictures_told: Arc<Limiter<(Option<UserId>, DesktopId)>>,
     /// Our origin, for the addresses in answers.
     pub origin: Arc<str>,
     /// How the installation is.
@@ -95,6 +109,12 @@ impl Api {
     #[must_use]
     pub fn watch(&self) -> &Watch {
         &self.state.watch
+    }
+
+    /// Pictures of desktops.
+    #[must_use]
+    pub fn pictures(&self) -> &Pictures {
+        &self.state.pictures
     }
 
     /// Refuses somebody whose role is not that of `path`, before anything else of the request is looked at.
@@ -135,6 +155,7 @@ fn routes() -> Routes {
         .merge(tokens::routes())
         .merge(sessions::routes())
         .merge(teacher::routes())
+        .merge(pictures::routes())
         .merge(admin::routes())
 }
 

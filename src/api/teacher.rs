@@ -127,8 +127,8 @@ pub(super) fn routes() -> Routes {
 
 /// Somebody who looks after classes.
 pub(super) struct Teacher {
-    grant: TeacherGrant,
-    actor: Actor,
+    pub grant: TeacherGrant,
+    pub actor: Actor,
 }
 
 impl FromRequestParts<ApiState> for Teacher {

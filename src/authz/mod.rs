@@ -32,6 +32,9 @@ pub enum AuthzError {
     /// No API token is made for this.
     #[error("no API token may do this")]
     SessionRequired,
+    /// The installation lets no teacher see that much of a screen.
+    #[error("teachers may not see that much of a screen here")]
+    LookOff,
     /// The look-up failed.
     #[error(transparent)]
     Desktop(#[from] DesktopError),

@@ -54,6 +54,8 @@ words! {
         Stop = "stop",
         /// A desktop's container was removed.
         Remove = "remove",
+        /// A teacher sees small pictures of its screen, now and perhaps for the next minutes.
+        PicturesSeen = "pictures_seen",
         /// Its user wishes to stay.
         Extend = "extend",
         /// A home was set aside for a fresh start.

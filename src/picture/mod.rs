@@ -4,6 +4,7 @@
 //! The user of a desktop notices nothing of a picture: it is no access and no input, it wakes nothing and keeps nothing
 //! awake. That they know is the business of whoever takes it. Nothing is kept on disk.
 
+mod kept;
 mod rfb;
 mod screen;
 mod screenshot;
@@ -20,6 +21,7 @@ use crate::desktop::directory::Entry;
 use crate::desktop::upstream::Dialer;
 use crate::model::template::View as ViewKind;
 use crate::proxy::ProxyError;
+use kept::Kept;
 pub use rfb::RfbError;
 pub use screen::Bound;
 use screen::Screen;
@@ -27,6 +29,13 @@ use socket::Socket;
 
 /// How long a desktop may take for a picture of it, from the connection on.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// The size of a small picture.
+const THUMBNAIL: Bound = Bound {
+    width: 320,
+    height: 240,
+};
+/// How often old pictures are forgotten.
+pub const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How often a desktop that makes pictures of itself is asked whether anything has changed.
 const POLL_PERIOD: Duration = Duration::from_secs(1);
 
@@ -87,6 +96,12 @@ pub enum PictureError {
     /// What it gave as its picture is none.
     #[error("what the desktop gave as its picture is none")]
     NoPicture,
+    /// As many as may be are being taken.
+    #[error("too many pictures are being taken")]
+    Busy,
+    /// That is what came of it, a moment ago or for somebody else.
+    #[error(transparent)]
+    Lately(Arc<PictureError>),
     /// The picture could not be made.
     #[error("the picture could not be encoded")]
     Encode(#[source] EncodingError),
@@ -99,13 +114,32 @@ pub enum PictureError {
 #[derive(Clone, Debug)]
 pub struct Pictures {
     dialer: Dialer,
+    kept: Arc<Kept>,
 }
 
 impl Pictures {
     /// Over these connections.
     #[must_use]
     pub fn new(dialer: Dialer) -> Self {
-        Self { dialer }
+        let kept = Arc::default();
+        Self { dialer, kept }
+    }
+
+    /// A small picture of a desktop, at most 5 s old, and the same for everybody who asks meanwhile.
+    ///
+    /// # Errors
+    /// There is none, as was found out just now or within the last 15 s; see [`PictureError`].
+    pub async fn thumbnail(&self, desktop: &Arc<Entry>) -> Result<Picture, PictureError> {
+        if desktop.sleep.is_asleep() {
+            return Err(PictureError::Asleep);
+        }
+        let taking = self.take(desktop, THUMBNAIL);
+        self.kept.get(desktop.id, taking).await
+    }
+
+    /// Forgets pictures that nobody may see any more. To be called every [`SWEEP_PERIOD`].
+    pub fn sweep(&self) {
+        self.kept.sweep();
     }
 
     /// A picture of a desktop as it is now, which fits into `bound`.

@@ -78,8 +78,8 @@ fn a_jpeg_of_it_has_its_colours_in_the_right_places() {
 }
 
 #[test]
-fn the_largest_screens_are_made_small() {
-    for (width, height) in [(3840, 2160), (65535, 128), (128, 65535)] {
+fn the_longest_screens_are_made_small() {
+    for (width, height) in [(65535, 3), (3, 65535), (641, 480)] {
         let white = screen_of(width, height, 255);
         let (w, h) = BOUND.fit((width, height));
         let small = white.shrink(w, h);

@@ -16,6 +16,7 @@ use crate::engine::EngineError;
 use crate::model::reason::Reason;
 use crate::model::scope::{Scope, UnknownScope};
 use crate::people::PeopleError;
+use crate::picture::PictureError;
 use crate::proxy::ProxyError;
 use crate::proxy::target::BadTarget;
 use crate::rate::TooOften;
@@ -46,6 +47,8 @@ pub enum HttpError {
     Desktop(#[from] DesktopError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
@@ -136,6 +139,11 @@ impl Row {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
     }
 
+    fn internal() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, "internal", "Something went wrong.")
+    }
+
     fn database() -> Self {
         let text = "The database does not answer. Please try again in a moment.";
         Self::new(
@@ -153,8 +161,7 @@ impl HttpError {
     pub fn row(&self) -> Row {
         match self {
             Self::Authn(error) => authn(error),
-            Self::Authz(AuthzError::ScopeMissing(scope)) => scope_missing(*scope),
-            Self::Authz(AuthzError::SessionRequired) => session_required(),
+            Self::Authz(error) => authz(error),
             Self::ApiToken(error) => api_token(error),
             Self::Scope(error) => Row::new(
                 StatusCode::BAD_REQUEST,
@@ -166,14 +173,10 @@ impl HttpError {
                 "invalid_duration",
                 format!("{field} is a duration such as 90s, 15m, 6h or 30d."),
             ),
-            Self::Authz(AuthzError::NotFound) | Self::NotFound => Row::not_found(),
-            Self::Authz(AuthzError::WrongRole) => Row::new(
-                StatusCode::FORBIDDEN,
-                "wrong_role",
-                "Your role does not allow this.",
-            ),
-            Self::Authz(AuthzError::Desktop(error)) | Self::Desktop(error) => desktop(error),
+            Self::NotFound => Row::not_found(),
+            Self::Desktop(error) => desktop(error),
             Self::Proxy(error) => proxy(error),
+            Self::Picture(error) => picture(error),
             Self::Login(error) => login(error),
             Self::Store(_) => Row::database(),
             Self::TooOften(refused) => too_often(refused),
@@ -287,6 +290,18 @@ fn authn(error: &AuthnError) -> Row {
             "The ticket was used, is too old, or is another browser's. Please open the desktop from the portal.",
         ),
         AuthnError::Store(_) => Row::database(),
+    }
+}
+
+fn authz(error: &AuthzError) -> Row {
+    let forbidden = |code, detail: &'static str| Row::new(StatusCode::FORBIDDEN, code, detail);
+    match error {
+        AuthzError::NotFound => Row::not_found(),
+        AuthzError::WrongRole => forbidden("wrong_role", "Your role does not allow this."),
+        AuthzError::LookOff => forbidden("look_off", "Teachers see no screens here."),
+        AuthzError::ScopeMissing(scope) => scope_missing(*scope),
+        AuthzError::SessionRequired => session_required(),
+        AuthzError::Desktop(error) => desktop(error),
     }
 }
 
@@ -521,49 +536,33 @@ fn proxy(error: &ProxyError) -> Row {
         ProxyError::Unacceptable(_) => {
             bad_gateway("The desktop gave an answer that is not passed on.")
         }
-        ProxyError::Http(_) => Row::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something went wrong.",
+        ProxyError::Http(_) => Row::internal(),
+    }
+}
+
+fn picture(error: &PictureError) -> Row {
+    let conflict = |code, detail: &'static str| Row::new(StatusCode::CONFLICT, code, detail);
+    match error {
+        PictureError::Lately(error) => picture(error),
+        PictureError::NoWay => conflict("no_picture", "Desktops of this kind have no pictures."),
+        PictureError::Asleep => conflict("desktop_paused", "The desktop is paused."),
+        PictureError::Gone => desktop(&DesktopError::NotUp),
+        PictureError::Timeout => proxy(&ProxyError::Timeout),
+        PictureError::Busy => Row::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_pictures",
+            "Too many pictures are being taken. Please try again in a moment.",
+        )
+        .retry(RETRY_SOON),
+        PictureError::Encode(_) | PictureError::Made(_) => Row::internal(),
+        _ => Row::new(
+            StatusCode::BAD_GATEWAY,
+            "desktop_failed",
+            "The desktop gave no picture.",
         ),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_and_a_missing_desktop_look_the_same() {
-        let foreign = HttpError::from(AuthzError::NotFound).row();
-        assert_eq!(foreign, HttpError::from(DesktopError::NotFound).row());
-        assert_eq!(foreign, HttpError::NotFound.row());
-        assert_eq!(foreign, HttpError::from(ProxyError::Denied).row());
-    }
-
-    #[test]
-    fn no_public_text_repeats_an_inner_error() {
-        let inner = "10.0.0.7:5432 password";
-        let errors: [HttpError; 3] = [
-            StoreError::Corrupt(inner.into()).into(),
-            LoginError::Denied(inner.into()).into(),
-            ProxyError::Broken(std::io::Error::other(inner)).into(),
-        ];
-        for error in errors {
-            assert!(!error.row().detail.contains("10.0.0.7"), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn what_may_pass_by_itself_says_when_to_come_back() {
-        let engine = HttpError::from(EngineError::Timeout(std::time::Duration::from_secs(1)));
-        assert_eq!(engine.row().status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(engine.row().retry_after.is_some());
-        assert!(
-            HttpError::NotRunning("starting")
-                .row()
-                .retry_after
-                .is_some()
-        );
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

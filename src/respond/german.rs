@@ -65,6 +65,12 @@ fn by_code(code: &str) -> Option<&'static str> {
         "desktop_not_running" => "Der Desktop läuft noch nicht.",
         "desktop_ended" => "Der Desktop oder deine Anmeldung ist beendet.",
         "desktop_asleep" => "Der Desktop ist pausiert. Öffne ihn, um ihn zu wecken.",
+        "desktop_paused" => "Der Desktop ist pausiert.",
+        "look_off" => "Lehrkräfte sehen hier keine Bildschirme.",
+        "no_picture" => "Von solchen Desktops gibt es keine Bilder.",
+        "too_many_pictures" => {
+            "Gerade werden zu viele Bilder geholt. Versuch es gleich noch einmal."
+        }
         "desktop_failed" => "Der Desktop hat nicht richtig geantwortet.",
         "desktop_timeout" => "Der Desktop hat nicht rechtzeitig geantwortet.",
         "capacity_exhausted" => {
@@ -112,6 +118,7 @@ mod tests {
     use crate::desktop::QueuePlace;
     use crate::engine::EngineError;
     use crate::model::reason::Reason;
+    use crate::picture::PictureError;
     use crate::proxy::ProxyError;
 
     /// What the buttons of our pages, and the way to a desktop, can be answered with.
@@ -145,7 +152,7 @@ mod tests {
             ApiTokenError::NotAdmin,
             ApiTokenError::TooMany,
         ];
-        let others: [HttpError; 13] = [
+        let others: [HttpError; 18] = [
             AuthnError::NoSession.into(),
             AuthnError::InvalidSession.into(),
             AuthnError::NoCsrfToken.into(),
@@ -153,6 +160,11 @@ mod tests {
             AuthnError::BadTicket.into(),
             AuthzError::NotFound.into(),
             AuthzError::WrongRole.into(),
+            AuthzError::LookOff.into(),
+            PictureError::NoWay.into(),
+            PictureError::Asleep.into(),
+            PictureError::Busy.into(),
+            PictureError::Ended.into(),
             ProxyError::Timeout.into(),
             ProxyError::TooManyStreams.into(),
             ProxyError::Revoked.into(),

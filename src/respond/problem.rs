@@ -94,6 +94,7 @@ fn log(error: &HttpError, row: &Row, context: &RequestContext) {
                 | "desktop_ended"
                 | "desktop_asleep"
                 | "prefetch_refused"
+                | "too_many_pictures"
                 | "too_many_requests"
         )
     {

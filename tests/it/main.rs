@@ -44,6 +44,7 @@ mod migrations;
 mod nap;
 mod openapi;
 mod people;
+mod pictures;
 mod pool;
 mod portal;
 mod provider_faults;

@@ -190,6 +190,7 @@ fn label(lang: Lang, action: &str) -> &str {
         "login_failed" => lang.pick("Anmeldung gescheitert", "Sign-in failed"),
         "logout" => lang.pick("Abgemeldet", "Signed out"),
         "session_ended" => lang.pick("Sitzung beendet", "Session ended"),
+        "pictures_seen" => lang.pick("Bilder gesehen", "Pictures seen"),
         "role_changed" => lang.pick("Rolle geändert", "Role changed"),
         "start" => lang.pick("Desktop gestartet", "Desktop started"),
         "stop" => lang.pick("Desktop beendet", "Desktop stopped"),

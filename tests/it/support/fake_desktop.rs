@@ -2,7 +2,7 @@
 //!
 //! Where `KasmVNC` would quietly overflow, hang or lose bytes, the fake records a violation; where
 //! `KasmVNC` answers, the fake gives the same answer. The bytes themselves are in
-//! `fake_desktop_wire`. It does not speak RFB beyond the greeting: a WebSocket echoes.
+//! `fake_desktop_wire`. Behind the greeting a WebSocket echoes, or speaks RFB (`fake_rfb`).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,19 +19,19 @@ use tokio_rustls::TlsAcceptor;
 
 use super::echo;
 use super::fake_desktop_wire::{
-    Answer, Decoded, HeadRead, Lockout, OneRecordAtATime, Stream, VALUE_LIMIT, accept_key,
-    basic_credentials, decode_frame, percent_decode, read_head, server_config, server_frames,
+    Answer, CREDENTIALS_LIMIT, Decoded, EXACT_NAMES, HeadRead, Lockout, OneRecordAtATime, Stream,
+    VALUE_LIMIT, accept_key, basic_credentials, client_address, decode_frame, percent_decode,
+    read_head, server_config, server_frames,
 };
-pub use super::fake_desktop_wire::{ClientFrame, HOSTILE_HEADERS, SERVER_FRAME_LIMIT, SeenRequest};
+pub use super::fake_desktop_wire::{
+    ClientFrame, HOSTILE_HEADERS, SERVER_FRAME_LIMIT, SeenRequest, big_body,
+};
+use super::fake_rfb::{FakeRfb, FakeScreen};
 
 /// The first bytes of every WebSocket, sent in the same write as the 101.
 pub const GREETING: &[u8] = b"RFB 003.008\n";
 /// What a request that climbs out of the web root gets: proof that a gateway let it through.
 pub const STOLEN_FILE: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n";
-const CREDENTIALS_LIMIT: usize = 256;
-/// Names that `KasmVNC` knows in this case only.
-const EXACT_NAMES: &str = "Host Connection Authorization Upgrade Origin \
-    Sec-WebSocket-Version Sec-WebSocket-Key Sec-WebSocket-Protocol";
 
 /// How a fake desktop behaves.
 #[derive(Clone, Debug)]
@@ -50,6 +50,10 @@ pub struct FakeOptions {
     pub owner: bool,
     /// Whether a WebSocket is an ordinary echo server's, without the greeting and `KasmVNC`'s strictness.
     pub echo: bool,
+    /// What its WebSockets show by RFB, instead of an echo.
+    pub screen: Option<FakeScreen>,
+    /// The picture of itself that it gives its owner; without one it has nothing to show.
+    pub screenshot: Option<Vec<u8>>,
     /// Whether every answer, the 101 included, carries [`HOSTILE_HEADERS`].
     pub hostile_headers: bool,
     /// The only `Host` that it answers to.
@@ -74,6 +78,8 @@ impl Default for FakeOptions {
             tls: true,
             owner: true,
             echo: false,
+            screen: None,
+            screenshot: None,
             hostile_headers: false,
             host: None,
             prefix: None,
@@ -263,14 +269,6 @@ async fn serve(
     }
 }
 
-/// The body of `/big`, 4 MiB and a bit: no two blocks are alike, so that lost or swapped ones show.
-pub fn big_body() -> Vec<u8> {
-    let words = 0..1024 * 1024 + 5_u32;
-    words
-        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-        .collect()
-}
-
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("no holder panics")
@@ -449,6 +447,12 @@ impl Shared {
             if request.path().starts_with("/api/") {
                 self.seen().api_calls.push(request.target.clone());
             }
+            if request.path() == "/api/get_screenshot" {
+                return Some(match &self.options.screenshot {
+                    Some(picture) => Answer::file("image/jpeg", picture),
+                    None => Answer::error("400 Bad Request"),
+                });
+            }
             if request.method == "GET" && request.path() == "/api/get_users" {
                 let users = br#"[{"user":"kasm_user","write":true,"owner":true}]"#;
                 return Some(Answer::file("text/json", users));
@@ -524,6 +528,7 @@ impl Shared {
         // In one write, so that a client that throws away what is behind the head is found out.
         wire.extend(server_frames(GREETING));
         let mut inbox = Vec::new();
+        let mut rfb = self.options.screen.map(FakeRfb::new);
         loop {
             stream.write_all(&wire).await?;
             stream.flush().await?;
@@ -532,7 +537,7 @@ impl Shared {
                 read = stream.read_buf(&mut inbox) => {
                     let read = read?;
                     self.thawed().await;
-                    if read == 0 || !self.take_frames(&mut inbox, &mut wire) {
+                    if read == 0 || !self.take_frames(&mut inbox, (&mut wire, &mut rfb)) {
                         return Ok(());
                     }
                 }
@@ -542,7 +547,11 @@ impl Shared {
     }
 
     /// Handles the whole frames at the front of `inbox`; false when the connection has to end.
-    fn take_frames(&self, inbox: &mut Vec<u8>, wire: &mut Vec<u8>) -> bool {
+    fn take_frames(
+        &self,
+        inbox: &mut Vec<u8>,
+        (wire, rfb): (&mut Vec<u8>, &mut Option<FakeRfb>),
+    ) -> bool {
         loop {
             let frame = match decode_frame(inbox) {
                 Decoded::Incomplete => return true,
@@ -573,7 +582,12 @@ impl Shared {
                     if !frame.fin {
                         self.violation("fragmented", "a message in several frames");
                     }
-                    wire.extend(server_frames(&frame.payload));
+                    let Some(rfb) = rfb else {
+                        wire.extend(server_frames(&frame.payload));
+                        continue;
+                    };
+                    wire.extend(server_frames(&rfb.take(&frame.payload)));
+                    self.seen().violations.append(&mut rfb.violations);
                 }
                 8 => return false,
                 9 => self.violation("ping", "never answered"),
@@ -583,15 +597,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// The address that the lock-out counts for: the first forwarded one if it looks like one.
-fn client_address(request: &SeenRequest) -> String {
-    let forwarded = request.after("X-Forwarded-For: ").unwrap_or("none");
-    let first = forwarded.split(',').next().unwrap_or_default();
-    let looks_right = |b: u8| b.is_ascii_hexdigit() || b == b'.' || b == b':';
-    if first.len() < 64 && first.bytes().all(looks_right) {
-        return first.to_owned();
-    }
-    request.peer.ip().to_string()
 }

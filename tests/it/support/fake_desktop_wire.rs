@@ -499,3 +499,28 @@ impl Answer {
         stream.flush().await
     }
 }
+
+/// The body of `/big`, 4 MiB and a bit: no two blocks are alike, so that lost or swapped ones show.
+pub fn big_body() -> Vec<u8> {
+    let words = 0..1024 * 1024 + 5_u32;
+    words
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect()
+}
+
+/// The address that the lock-out counts for: the first forwarded one if it looks like one.
+pub fn client_address(request: &SeenRequest) -> String {
+    let forwarded = request.after("X-Forwarded-For: ").unwrap_or("none");
+    let first = forwarded.split(',').next().unwrap_or_default();
+    let looks_right = |b: u8| b.is_ascii_hexdigit() || b == b'.' || b == b':';
+    if first.len() < 64 && first.bytes().all(looks_right) {
+        return first.to_owned();
+    }
+    request.peer.ip().to_string()
+}
+
+/// Longest credentials that it reads, bytes.
+pub const CREDENTIALS_LIMIT: usize = 256;
+/// Names that `KasmVNC` knows in this case only.
+pub const EXACT_NAMES: &str = "Host Connection Authorization Upgrade Origin \
+    Sec-WebSocket-Version Sec-WebSocket-Key Sec-WebSocket-Protocol";
