@@ -77,6 +77,7 @@ impl Gateway {
             pupils: &pupils,
             templates: self.desktops.templates(),
             now: self.authenticator.now(),
+            look: self.api.look(),
         }))
     }
 

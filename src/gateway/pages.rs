@@ -173,6 +173,7 @@ impl Gateway {
             lang: context.lang,
             shell: shell(context.lang, user, token.as_deref(), Place::Home),
             cards: &cards,
+            look: self.api.look_at(user),
         };
         Ok(html(StatusCode::OK, portal::home(&page)))
     }
@@ -243,6 +244,7 @@ impl Gateway {
             reason: reason.as_deref(),
             log: log_of(desktop),
             template: &desktop.template,
+            look: self.api.look_at(who.user()),
             csrf_token: token.as_deref(),
         };
         let mut response = html(StatusCode::SERVICE_UNAVAILABLE, portal::waiting(&page));

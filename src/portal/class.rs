@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::question::{Question, question};
 use super::shell::Shell;
 use super::texts;
-use crate::model::desktop::Desktop;
+use crate::config::TeacherLook;
+use crate::model::desktop::{Desktop, State};
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -54,6 +55,8 @@ pub struct Class<'a> {
     pub templates: &'a [Arc<Template>],
     /// When it is shown.
     pub now: Timestamp,
+    /// What teachers see of screens.
+    pub look: TeacherLook,
 }
 
 /// Renders the classes.
@@ -86,6 +89,8 @@ struct OnCard {
     live: bool,
     /// Whether it can be stopped now.
     stoppable: bool,
+    /// Whether there may be a picture of it.
+    seen: bool,
 }
 
 impl ClassFigures {
@@ -128,7 +133,12 @@ impl Class<'_> {
             last_use: words.unwrap_or_default(),
             live: desktop.status.is_live(),
             stoppable: desktop.status.is_live() && status != "stopping",
+            seen: self.has_pictures() && desktop.status == State::Running,
         }
+    }
+
+    fn has_pictures(&self) -> bool {
+        self.look >= TeacherLook::Thumbnails
     }
 
     /// The templates that somebody in the class may start, with their titles.

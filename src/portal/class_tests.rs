@@ -50,6 +50,14 @@ fn desktop(owner: &User, of: &Template, status: State, minute: i64) -> Desktop {
 }
 
 fn page(lang: Lang, pupils: &[(User, Vec<Desktop>)], templates: &[Arc<Template>]) -> String {
+    page_with(lang, (pupils, templates), TeacherLook::Off)
+}
+
+fn page_with(
+    lang: Lang,
+    (pupils, templates): (&[(User, Vec<Desktop>)], &[Arc<Template>]),
+    look: TeacherLook,
+) -> String {
     class(&Class {
         lang,
         shell: shell(lang),
@@ -57,6 +65,7 @@ fn page(lang: Lang, pupils: &[(User, Vec<Desktop>)], templates: &[Arc<Template>]
         pupils,
         templates,
         now: Timestamp::from_millis(10 * 60_000),
+        look,
     })
 }
 
@@ -112,4 +121,22 @@ fn a_stop_is_asked_for_with_what_it_is_about() {
     assert!(html.contains("value=\"stop-one\"") && !html.contains("<d>"));
     let html = class_failures(shell(Lang::En), "8a", &["<mia>".to_owned()]);
     assert!(!html.contains("<mia>") && !html.contains("value=\"yes\""));
+}
+
+#[test]
+fn there_is_a_place_for_a_picture_of_what_runs_where_pictures_are_allowed() {
+    let all = [template("ubuntu", &[])];
+    let (mia, ben) = (pupil("mia"), pupil("ben"));
+    let running = desktop(&mia, &all[0], State::Running, 5);
+    let paused = desktop(&ben, &all[0], State::Paused, 5);
+    let place = format!("data-picture=\"{}\" data-name=\"mia\"", running.id);
+    let pupils = [(mia, vec![running]), (ben, vec![paused])];
+    for look in [TeacherLook::Thumbnails, TeacherLook::View] {
+        let html = page_with(Lang::De, (&pupils, &all), look);
+        assert!(html.contains(&place), "{html}");
+        assert_eq!(html.matches("data-picture=").count(), 1);
+        assert!(html.contains(">Bilder zeigen</button>") && html.contains("/assets/pictures.js"));
+    }
+    let without = page(Lang::De, &pupils, &all);
+    assert!(!without.contains("data-picture=") && !without.contains("pictures"));
 }

@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::shell::Shell;
 use super::{assets, texts};
+use crate::config::TeacherLook;
 use crate::request::lang::Lang;
 use crate::respond::page::to_html;
 
@@ -33,6 +34,8 @@ pub struct Home<'a> {
     pub shell: Shell<'a>,
     /// The cards, in the order shown.
     pub cards: &'a [Card],
+    /// What teachers may see of the person's screen.
+    pub look: TeacherLook,
 }
 
 /// A template the person may start, and the desktop they have of it.
@@ -91,6 +94,8 @@ pub struct Waiting<'a> {
     pub log: Option<&'a str>,
     /// Its template, as the API takes it.
     pub template: &'a str,
+    /// What teachers may see of it.
+    pub look: TeacherLook,
     /// Token for unsafe calls; `None` when this response must not carry one.
     pub csrf_token: Option<&'a str>,
 }
@@ -114,6 +119,10 @@ pub fn waiting(page: &Waiting<'_>) -> String {
 }
 
 impl Home<'_> {
+    fn look(&self) -> Option<&'static str> {
+        texts::look(self.lang, self.look)
+    }
+
     fn uptime(&self) -> &'static str {
         texts::uptime(self.lang)
     }
@@ -199,6 +208,10 @@ impl Card {
 }
 
 impl Waiting<'_> {
+    fn look(&self) -> Option<&'static str> {
+        texts::look(self.lang, self.look)
+    }
+
     /// Whether waiting is pointless.
     fn has_ended(&self) -> bool {
         matches!(self.status, "stopped" | "error")

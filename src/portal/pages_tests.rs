@@ -37,6 +37,7 @@ fn home_page(status: &str) -> String {
         lang: Lang::De,
         shell: shell(Lang::De, Some("token\"1")),
         cards: &[card(status)],
+        look: TeacherLook::Off,
     })
 }
 
@@ -50,6 +51,7 @@ fn waiting_page(status: &str) -> String {
         reason: Some("<no room>"),
         log: (status == "error").then_some("exit code 3\n<b>no such file</b>"),
         template: "ubuntu",
+        look: TeacherLook::View,
         csrf_token: (status == "error").then_some("token\"1"),
     })
 }
@@ -105,8 +107,26 @@ fn only_what_has_files_can_start_afresh() {
         lang: Lang::En,
         shell: shell(Lang::En, None),
         cards: &[bare],
+        look: TeacherLook::Off,
     });
     assert!(!html.contains("data-testid=\"fresh\""));
+}
+
+#[test]
+fn pupils_read_what_their_teachers_may_see() {
+    let with = |look| {
+        home(&Home {
+            lang: Lang::De,
+            shell: shell(Lang::De, None),
+            cards: &[],
+            look,
+        })
+    };
+    assert!(!with(TeacherLook::Off).contains("data-testid=\"look\""));
+    let small = with(TeacherLook::Thumbnails);
+    assert!(small.contains("ein kleines Bild") && !small.contains("groß"));
+    assert!(with(TeacherLook::View).contains("groß"));
+    assert!(waiting_page("creating").contains("Before they look at it in full, it tells you."));
 }
 
 #[test]
@@ -139,6 +159,7 @@ fn the_token_is_there_only_when_given() {
         lang: Lang::En,
         shell: shell(Lang::En, None),
         cards: &[],
+        look: TeacherLook::Off,
     });
     assert!(!without.contains("csrf"));
 }

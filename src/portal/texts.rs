@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::config::TeacherLook;
 use crate::model::time::Timestamp;
 use crate::overview::Alert;
 use crate::request::lang::Lang;
@@ -27,6 +28,21 @@ pub(super) fn state(lang: Lang, status: &str) -> &'static str {
         "stopped" => lang.pick("Beendet", "Stopped"),
         "error" => lang.pick("Fehler", "Error"),
         _ => lang.pick("Unbekannt", "Unknown"),
+    }
+}
+
+/// What pupils are told of their teachers, as far as there is anything to tell.
+pub(super) fn look(lang: Lang, look: TeacherLook) -> Option<&'static str> {
+    match look {
+        TeacherLook::Off => None,
+        TeacherLook::Thumbnails => Some(lang.pick(
+            "Lehrkräfte deiner Klassen können ein kleines Bild deines Desktops sehen.",
+            "Teachers of your classes can see a small picture of your desktop.",
+        )),
+        TeacherLook::View => Some(lang.pick(
+            "Lehrkräfte deiner Klassen können ein kleines Bild deines Desktops sehen. Bevor sie ihn sich groß ansehen, sagt er es dir.",
+            "Teachers of your classes can see a small picture of your desktop. Before they look at it in full, it tells you.",
+        )),
     }
 }
 

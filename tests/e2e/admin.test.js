@@ -52,7 +52,7 @@ async function arrive(account) {
 }
 
 before(async () => {
-  const settings = { TEACHER_GROUPS: 'klasse.*', MAX_DESKTOPS_PER_USER: '3' };
+  const settings = { TEACHER_GROUPS: 'klasse.*', TEACHER_LOOK: 'thumbnails', MAX_DESKTOPS_PER_USER: '3' };
   gateway = await Gateway.start('admin', settings, { 'deskgate.toml': TEMPLATES });
   browser = await launch();
   student = await arrive('student');
@@ -205,6 +205,38 @@ describe('the pages of teachers', () => {
     await student.first.reload();
     const card = student.first.locator('[data-testid=card][data-template=desktop][data-status=running]');
     await card.waitFor();
+  });
+
+  step('pictures of desktops are shown to whoever wants them', async () => {
+    await speak(teacher, 'de');
+    await pages.reload();
+    const place = pages.getByTestId('picture');
+    assert.ok(await place.isHidden());
+    await pages.getByTestId('pictures').focus();
+    await pages.keyboard.press('Enter');
+    const image = place.locator('img');
+    await image.waitFor({ timeout: START_MS });
+    const first = await image.getAttribute('alt');
+    assert.match(first, /^Bildschirm von Mia Schneider um \d/);
+    assert.deepEqual(await image.evaluate((one) => [one.naturalWidth, one.naturalHeight]), [320, 180]);
+    await until('there is a new one', async () => (await image.getAttribute('alt')) !== first, { within: NEWS_MS });
+    for (const [width, height] of [[390, 844], [820, 1180], [1440, 900]]) {
+      await pages.setViewportSize({ width, height });
+      for (const colorScheme of ['light', 'dark']) {
+        await pages.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        await pages.screenshot({ path: path.join(await artifacts(), `wall-${width}-${colorScheme}.png`) });
+        assert.deepEqual(await barriers(pages), []);
+      }
+    }
+    await pages.emulateMedia({ colorScheme: null, reducedMotion: null });
+    await pages.getByTestId('pictures').click();
+    assert.ok(await place.isHidden());
+    await student.first.reload();
+    assert.match(await student.first.getByTestId('look').innerText(), /kleines Bild|small picture/);
+    const log = await admin.page();
+    await log.goto(at('/admin/audit?action=pictures_seen'));
+    assert.equal(await log.getByTestId('row').count(), 1);
+    await log.close();
   });
 
   step('a stop asks first', async () => {
