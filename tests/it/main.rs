@@ -24,6 +24,7 @@ mod daemon;
 mod data_plane;
 mod docker;
 mod docker_filter;
+mod docker_picture;
 mod docker_trouble;
 mod door;
 mod engine_filter;
