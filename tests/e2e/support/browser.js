@@ -19,12 +19,30 @@ const FLAGS = [
 const ACTION_MS = 10_000;
 const LOAD_MS = 20_000;
 const NETWORK_CHANGED = 'net::ERR_NETWORK_CHANGED';
+/** How often a page is loaded once more for that. */
+const RELOADS = 5;
 // Without these a page does not work; what its scripts fetch, they ask for again themselves.
 const PARTS_OF_A_PAGE = new Set(['document', 'script', 'stylesheet']);
 // So long a person looks at a broken page before they reload it.
 const PATIENCE_MS = 3000;
 // A picture in fewer colours is an empty canvas, or a desktop that has not drawn anything yet.
 const COLOURS_OF_A_PICTURE = 24;
+
+/**
+ * The same way to load a page, gone once more each time Chromium breaks it off: containers that come and go change the
+ * addresses of the machine.
+ */
+function despiteChanges(load) {
+  return async (...how) => {
+    for (let left = RELOADS; ; left -= 1) {
+      try {
+        return await load(...how);
+      } catch (error) {
+        if (left === 0 || !String(error).includes(NETWORK_CHANGED)) throw error;
+      }
+    }
+  };
+}
 
 /** Starts Chromium with a profile that is deleted with it, and with `flags` beyond the usual ones. */
 export function launch(flags = []) {
@@ -62,6 +80,7 @@ export class Person {
   }
 
   #record(page) {
+    for (const load of ['goto', 'reload']) page[load] = despiteChanges(page[load].bind(page));
     page.on('console', (message) => {
       const source = message.location().url;
       this.reports.push({ kind: 'console', type: message.type(), text: message.text(), page: page.url(), source });
