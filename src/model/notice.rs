@@ -33,11 +33,11 @@ impl LookState {
     const fn around(self) -> [(&'static str, &'static str); 2] {
         match self {
             Self::Begin => [
-                ("Ihr Desktop wird gerade von ", " angesehen."),
+                ("Dein Desktop wird gerade von ", " angesehen."),
                 ("Your desktop is being looked at by ", "."),
             ],
             Self::End => [
-                ("Ihr Desktop wird nicht mehr von ", " angesehen."),
+                ("Dein Desktop wird nicht mehr von ", " angesehen."),
                 ("Your desktop is no longer looked at by ", "."),
             ],
         }
@@ -157,7 +157,7 @@ mod tests {
             [
                 "show",
                 "begin",
-                "Ihr Desktop wird gerade von Frau Lehmann angesehen.\nYour desktop is being looked at by Frau Lehmann."
+                "Dein Desktop wird gerade von Frau Lehmann angesehen.\nYour desktop is being looked at by Frau Lehmann."
             ]
         );
         assert_eq!(notice.command(LookState::End, "A. B")[1], "end");
