@@ -3,22 +3,16 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 use utoipa::ToSchema;
 
 use super::routes::Routes;
+use super::socket::{self, Socket};
 use super::view::{ContainerView, ProgressView, QueueView, Viewer};
 use super::{ApiError, ApiState};
 use crate::authn::Authenticated;
@@ -29,7 +23,6 @@ use crate::model::desktop::Desktop;
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 use crate::respond::describe::Call;
-use crate::respond::error::HttpError;
 
 /// How often a silent connection is asked whether it still exists.
 const PING_PERIOD: std::time::Duration = std::time::Duration::from_secs(30);
@@ -69,7 +62,7 @@ pub(super) async fn events(
     State(state): State<ApiState>,
     Extension(who): Extension<Authenticated>,
     mut viewer: Viewer,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let all = request.uri().query().is_some_and(|query| {
         url::form_urlencoded::parse(query.as_bytes())
@@ -78,37 +71,9 @@ pub(super) async fn events(
     if all {
         viewer = viewer.for_admin(authorize_admin(&who.principal, Area::Desktops)?);
     }
-    let accept = accept_key(request.headers())?;
-    let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
-    tasks.spawn("events", async move {
-        if let Ok(upgraded) = upgrade.await {
-            serve(state, Listener { who, viewer, all }, upgraded).await;
-        }
-    });
-    let headers = [
-        (UPGRADE, "websocket".to_owned()),
-        (CONNECTION, "Upgrade".to_owned()),
-        (SEC_WEBSOCKET_ACCEPT, accept),
-    ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
-}
-
-/// The answer to the browser's key (RFC 6455 section 4.2.2). The origin was checked by the gateway.
-fn accept_key(headers: &HeaderMap) -> Result<String, HttpError> {
-    let is = |name, value: &str| {
-        headers
-            .get(name)
-            .is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
-    };
-    if !is("upgrade", "websocket") || !is("sec-websocket-version", "13") {
-        return Err(HttpError::Malformed(
-            "this address speaks WebSocket version 13 only",
-        ));
-    }
-    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
-    let key = key.ok_or(HttpError::Malformed("the WebSocket key is missing"))?;
-    Ok(derive_accept_key(key.as_bytes()))
+    let serve = move |socket| serve(state, Listener { who, viewer, all }, socket);
+    Ok(socket::accept(&tasks, "events", request, serve)?)
 }
 
 /// Who listens, and to what.
@@ -134,27 +99,20 @@ impl Listener {
     }
 }
 
-async fn serve(state: ApiState, listener: Listener, upgraded: Upgraded) {
-    let mut socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+async fn serve(state: ApiState, listener: Listener, mut socket: Socket) {
     let code = tokio::select! {
         _ = tell(&state, &listener, &mut socket) => return,
         () = listener.who.principal.ended().cancelled() => CloseCode::Policy,
         () = state.tasks.soft().cancelled() => CloseCode::Restart,
     };
-    let frame = CloseFrame {
-        code,
-        reason: "".into(),
-    };
-    // The other side may be gone already.
-    let _ = socket.close(Some(frame)).await;
+    socket::close(&mut socket, code).await;
 }
 
 /// Tells what happens until the connection ends.
 async fn tell(
     state: &ApiState,
     listener: &Listener,
-    socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+    socket: &mut Socket,
 ) -> Result<(), EventsError> {
     let viewer = &listener.viewer;
     let mut changes = state.desktops.changes();

@@ -6,14 +6,17 @@ mod containers;
 mod events;
 mod extract;
 mod homes;
+mod look;
 mod pictures;
 mod routes;
 mod sessions;
+mod socket;
 mod teacher;
 mod tokens;
 mod view;
 
 pub use admin::lists;
+pub use look::LOOK_LIMIT;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -156,6 +159,7 @@ fn routes() -> Routes {
         .merge(sessions::routes())
         .merge(teacher::routes())
         .merge(pictures::routes())
+        .merge(look::routes())
         .merge(admin::routes())
 }
 

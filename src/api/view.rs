@@ -83,6 +83,8 @@ pub(super) struct ContainerView<'a> {
     stops_soon: bool,
     last_accessed: Option<Timestamp>,
     last_input: Option<Timestamp>,
+    /// What the teacher is called who looks at it at this moment. Only its own user is told.
+    watched_by: Option<&'a str>,
 }
 
 impl Viewer {
@@ -103,6 +105,11 @@ impl Viewer {
             .status_detail
             .as_deref()
             .filter(|_| own || self.administers)
+    }
+
+    fn watcher<'a>(&self, desktop: &'a Desktop) -> Option<&'a str> {
+        let watcher = self.desktops.watcher(desktop);
+        watcher.filter(|_| self.user == Some(desktop.user_id))
     }
 
     /// What is ahead of this desktop.
@@ -136,6 +143,7 @@ impl Viewer {
             stops_soon: planned.is_some_and(|planned| planned.soon),
             last_accessed: desktop.last_accessed,
             last_input: desktop.last_input,
+            watched_by: self.watcher(desktop),
         }
     }
 }

@@ -159,6 +159,7 @@ mod tests {
             last_used: used.map(Timestamp::from_millis),
             extensions: 0,
             gateway: None,
+            watched: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod images;
 mod launch;
 pub mod lead;
 mod log_tail;
+mod looks;
 mod memory;
 mod nap;
 mod networks;
@@ -61,6 +62,7 @@ use ages::Ages;
 use directory::{Directory, Entry};
 pub use extend::Planned;
 use lead::Leader;
+pub use looks::{HOLD_PERIOD, Look, LookError};
 pub use nap::Caller;
 use news::News;
 use pace::Pace;
@@ -128,6 +130,9 @@ pub enum DesktopError {
     /// It is paused, and a WebSocket alone has woken it too often.
     #[error("the desktop is paused, and a WebSocket alone does not wake it any more")]
     Asleep,
+    /// Nobody may look at it now.
+    #[error(transparent)]
+    Look(#[from] LookError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -128,16 +128,19 @@ impl News {
     }
 }
 
-/// Whether two states of a row differ in more than activity, which is not told.
+/// Whether two states of a row differ in more than activity, which is not told. That a look goes on is none either.
 fn differs(before: &Desktop, now: &Desktop) -> bool {
+    let name = |desktop: &Desktop| desktop.watched.as_ref().map(|watched| watched.by);
+    let same_look = name(before) == name(now);
     let same_activity = Desktop {
         last_accessed: now.last_accessed,
         last_input: now.last_input,
         last_used: now.last_used,
         gateway: now.gateway,
+        watched: now.watched.clone(),
         ..before.clone()
     };
-    same_activity != *now
+    !same_look || same_activity != *now
 }
 
 impl Desktops {

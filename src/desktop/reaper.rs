@@ -40,6 +40,8 @@ pub enum ActKind {
     Pause,
     /// Stops it.
     Stop(Reason),
+    /// Ends a look at it that its gateway did not end.
+    EndLook,
     /// Removes the container and the row of a desktop that ended long ago.
     Remove,
 }
@@ -50,6 +52,7 @@ impl ActKind {
         match self {
             Self::Pause => "pause",
             Self::Stop(_) => "stop",
+            Self::EndLook => "end_look",
             Self::Remove => "remove",
         }
     }
@@ -61,6 +64,7 @@ impl std::fmt::Display for ActKind {
         let text = match self {
             Self::Pause => "pause".to_owned(),
             Self::Stop(reason) => format!("stop ({})", reason.as_str()),
+            Self::EndLook => "end look".to_owned(),
             Self::Remove => "remove".to_owned(),
         };
         f.pad(&text)
@@ -127,6 +131,8 @@ impl Desktops {
                 _ => {}
             }
         }
+        let lost = rows.iter().filter(|row| Self::is_look_lost(row, now.wall));
+        acts.extend(lost.map(|row| act(row, ActKind::EndLook)));
         let retention = parts.config.stopped_retention;
         let ended = rows.iter().filter(|row| !row.status.is_live());
         acts.extend(
@@ -173,6 +179,10 @@ impl Desktops {
         match act.kind {
             ActKind::Pause => self.pause_due(&act.desktop).await,
             ActKind::Stop(reason) => self.stop_due(&act.desktop, by, reason).await.map(drop),
+            ActKind::EndLook => {
+                self.end_lost_look(&act.desktop, by).await;
+                Ok(())
+            }
             ActKind::Remove => {
                 if self.forget_ended(&act.desktop).await? {
                     let event = Event::new(Action::Remove, by).reason("retention");

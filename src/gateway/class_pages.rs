@@ -7,10 +7,11 @@ use super::admin_pages::words;
 use super::auth::query_value;
 use super::forms::Form;
 use super::{Gateway, pages};
+use crate::api::LOOK_LIMIT;
 use crate::authn::origin::Side;
 use crate::authz::classes::TeacherGrant;
 use crate::model::audit::Actor;
-use crate::portal::{self, Class, ClassFigures, Classes, Place, Shell};
+use crate::portal::{self, Class, ClassFigures, Classes, LookPage, Place, Shell};
 use crate::request::{Request, RequestContext, Response};
 use crate::respond::error::HttpError;
 use crate::respond::{html, redirect};
@@ -39,6 +40,39 @@ impl Gateway {
             None => self.all_classes(shell, &grant).await?,
         };
         Ok(html(StatusCode::OK, page))
+    }
+
+    /// `/class/look`: a page that begins a look at the desktop `id` when somebody presses its button.
+    pub(super) async fn look_page(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+    ) -> Result<Response, HttpError> {
+        let who = match self.authenticated(context, Side::Portal, request).await {
+            Ok(who) => who,
+            Err(error) => return self.sign_in_first(context, Side::Portal, request, error),
+        };
+        let grant = self.api.teacher(&who)?;
+        let token = self.page_token(&who, request)?;
+        let query = |name| query_value(request.uri().query(), name);
+        let id = query("id").unwrap_or_default();
+        let (desktop, pupil) = self.api.to_look_at(&grant, &id).await?;
+        let template = self.desktops.template(&desktop.template);
+        let title = template.map_or(desktop.template.as_str(), |template| {
+            context.lang.pick(&template.title.de, &template.title.en)
+        });
+        let class = query("class");
+        let classes = grant.classes();
+        let page = LookPage {
+            lang: context.lang,
+            shell: pages::shell(context.lang, who.user(), token.as_deref(), Place::Class),
+            desktop_id: &desktop.id.to_string(),
+            pupil: &pupil,
+            title,
+            class: class.as_deref().filter(|name| classes.contains(name)),
+            minutes: LOOK_LIMIT.as_secs() / 60,
+        };
+        Ok(html(StatusCode::OK, portal::look(&page)))
     }
 
     async fn all_classes(

@@ -10,7 +10,7 @@ use super::whoami::WhoAmI;
 use crate::api;
 use crate::authz::scopes::{self, Need};
 use crate::model::scope::Scope;
-use crate::portal::Section;
+use crate::portal::{LOOK_PATH, Section};
 use crate::respond::describe::{self, Call};
 
 /// The description of everything that a gateway at this origin answers.
@@ -199,8 +199,12 @@ fn looking_after() -> Vec<Call> {
         ("id", "One desktop, of `act=stop-one`."),
     ];
     let class = seen("/class", "A teacher's classes, or one of them");
+    let look = seen(LOOK_PATH, "A pupil's desktop, to be looked at");
+    let look = look.takes("query", "id", "Which desktop.");
     let mut all = vec![
         class.takes("query", "name", "Which class."),
+        look.takes("query", "class", "Which class the way back leads to.")
+            .refuses(&[409]),
         done("/class", &one),
         done(Section::Desktops.path(), &rows),
         done(Section::Sessions.path(), &rows),

@@ -208,6 +208,7 @@ impl Gateway {
             Route::Login => self.login(context, &request).await,
             Route::Admin(section) => self.admin_page(context, section, request).await,
             Route::Class => self.class_page(context, request).await,
+            Route::Look => self.look_page(context, &request).await,
             Route::Account => self.account(context, &request).await,
             Route::Open => {
                 let open = self.open(context, side, request);

@@ -43,6 +43,8 @@ pub enum Route<'a> {
     Account,
     /// `/class`: classes, for teachers.
     Class,
+    /// A pupil's desktop, for a teacher.
+    Look,
     /// `/admin` and what is below it.
     Admin(Section),
     /// `/open`: starts a desktop and goes there.
@@ -114,6 +116,7 @@ impl<'a> Route<'a> {
                 };
                 return allow(method, &allowed, "GET, HEAD, POST").map(|()| route);
             }
+            "/class/look" => Self::Look,
             "/ticket" => Self::Ticket(None),
             "/login" => Self::Login,
             "/authorize" => Self::Authorize,
@@ -176,6 +179,7 @@ impl<'a> Route<'a> {
             Self::Home
             | Self::Account
             | Self::Class
+            | Self::Look
             | Self::Admin(_)
             | Self::Open
             | Self::Language => "page",
@@ -317,6 +321,7 @@ mod tests {
             ("/login", Route::Login),
             ("/session", Route::Session),
             ("/class", Route::Class),
+            ("/class/look", Route::Look),
             ("/admin", Route::Admin(Section::Overview)),
             ("/admin/audit", Route::Admin(Section::Audit)),
             ("/ticket", Route::Ticket(None)),

@@ -56,6 +56,10 @@ words! {
         Remove = "remove",
         /// A teacher sees small pictures of its screen, now and perhaps for the next minutes.
         PicturesSeen = "pictures_seen",
+        /// A teacher looks at it, which it shows; or they wanted to, and it did not.
+        Look = "look",
+        /// They do not any more.
+        LookEnded = "look_ended",
         /// Its user wishes to stay.
         Extend = "extend",
         /// A home was set aside for a fresh start.

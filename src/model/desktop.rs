@@ -145,9 +145,31 @@ pub struct Desktop {
     pub extensions: u32,
     /// Number of the gateway that brings it up or down, or did so last; none where there is only one.
     pub gateway: Option<i64>,
+    /// Who looks at it, or did until their gateway was lost.
+    pub watched: Option<Watched>,
+}
+
+/// A look at a desktop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Whose; nobody's when it has ended, and only its notice is left.
+    pub by: Option<UserId>,
+    /// What they are called.
+    pub name: String,
+    /// It is over then, unless it goes on.
+    pub until: Timestamp,
 }
 
 impl Desktop {
+    /// Who looks at it at this moment.
+    #[must_use]
+    pub fn watcher(&self, now: Timestamp) -> Option<&str> {
+        let watched = self.watched.as_ref();
+        let watched =
+            watched.filter(|one| one.by.is_some() && one.until > now && self.status.is_up());
+        watched.map(|watched| watched.name.as_str())
+    }
+
     /// One of `template` that somebody asked for at `now`, and that nobody has begun to start.
     #[must_use]
     pub fn queued(
@@ -179,6 +201,7 @@ impl Desktop {
             last_used: None,
             extensions: 0,
             gateway: None,
+            watched: None,
         }
     }
 }

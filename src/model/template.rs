@@ -331,6 +331,12 @@ impl Template {
         self.home == Home::None && !self.mounts.iter().any(SharedMount::is_per_group)
     }
 
+    /// Whether there is a way to a picture of its desktops.
+    #[must_use]
+    pub fn has_pictures(&self) -> bool {
+        self.screenshot.is_some() || self.view == View::Rfb
+    }
+
     /// Whether a browser may ask the desktop for `path` (decoded, absolute).
     #[must_use]
     pub fn allows_path(&self, path: &str) -> bool {

@@ -36,6 +36,7 @@ assets! {
     "class.js": SCRIPT;
     "home.js": SCRIPT;
     "lists.js": SCRIPT;
+    "look.js": SCRIPT;
     "pictures.js": SCRIPT;
     "refresh.js": SCRIPT;
     "tokens.js": SCRIPT;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::look::look_address;
 use super::question::{Question, question};
 use super::shell::Shell;
 use super::texts;
@@ -91,6 +92,8 @@ struct OnCard {
     stoppable: bool,
     /// Whether there may be a picture of it.
     seen: bool,
+    /// Where one can look at it.
+    look: Option<String>,
 }
 
 impl ClassFigures {
@@ -125,15 +128,20 @@ impl Class<'_> {
             texts::last_use(self.lang).replace("{span}", &span)
         });
         let status = desktop.status.as_str();
+        let runs = desktop.status == State::Running;
+        let pictures = template.is_some_and(|template| template.has_pictures());
+        let may_look = self.look >= TeacherLook::View && runs && pictures;
+        let id = desktop.id.to_string();
         OnCard {
-            id: desktop.id.to_string(),
+            look: may_look.then(|| look_address(&id, self.name)),
+            id,
             title: title.to_owned(),
             status,
             label: texts::state(self.lang, status),
             last_use: words.unwrap_or_default(),
             live: desktop.status.is_live(),
             stoppable: desktop.status.is_live() && status != "stopping",
-            seen: self.has_pictures() && desktop.status == State::Running,
+            seen: self.has_pictures() && runs,
         }
     }
 

@@ -30,6 +30,10 @@ pub fn frame(page: &Frame<'_>) -> String {
 }
 
 impl Frame<'_> {
+    fn watched(&self) -> &'static str {
+        texts::watched(self.lang)
+    }
+
     fn time_left(&self) -> &'static str {
         texts::time_left(self.lang)
     }

@@ -11,6 +11,7 @@ mod assets;
 mod class;
 mod docs;
 mod frame;
+mod look;
 mod pages;
 mod question;
 mod shell;
@@ -28,6 +29,7 @@ pub use class::{
 };
 pub use docs::docs;
 pub use frame::{Frame, frame};
+pub use look::{LOOK_PATH, LookPage, look};
 pub use pages::{Card, CardDesktop, Home, SignIn, Waiting, home, sign_in, waiting};
 pub use shell::{Place, Shell};
 pub use tokens::AccountToken;

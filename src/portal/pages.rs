@@ -123,6 +123,10 @@ impl Home<'_> {
         texts::look(self.lang, self.look)
     }
 
+    fn watched(&self) -> &'static str {
+        texts::watched(self.lang)
+    }
+
     fn uptime(&self) -> &'static str {
         texts::uptime(self.lang)
     }

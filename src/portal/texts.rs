@@ -46,6 +46,14 @@ pub(super) fn look(lang: Lang, look: TeacherLook) -> Option<&'static str> {
     }
 }
 
+/// That somebody looks at one's desktop.
+pub(super) fn watched(lang: Lang) -> &'static str {
+    lang.pick(
+        "Dein Desktop wird gerade von {name} angesehen.",
+        "Your desktop is being looked at by {name}.",
+    )
+}
+
 /// The steps of a start, in order.
 pub(super) fn steps(lang: Lang) -> [&'static str; 3] {
     [

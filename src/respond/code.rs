@@ -30,14 +30,18 @@ pub const CODES: &[&str] = &[
     "login_denied",
     "login_expired",
     "login_failed",
+    "look_elsewhere",
     "look_off",
+    "look_taken",
     "malformed_request",
     "memory_exhausted",
     "method_not_allowed",
+    "no_notice",
     "no_picture",
     "not_extendable",
     "not_found",
     "not_signed_in",
+    "not_told",
     "outside_hours",
     "prefetch_refused",
     "provider_unavailable",
@@ -72,9 +76,11 @@ mod tests {
 
     #[test]
     fn the_list_is_that_of_the_table() {
-        let table = include_str!("error.rs");
-        let table = table.split("#[cfg(test)]").next().unwrap_or_default();
-        let texts = table.split('"').skip(1).step_by(2);
+        let tables = [include_str!("error.rs"), include_str!("look.rs")];
+        let tables = tables.map(|file| file.split("#[cfg(test)]").next().unwrap_or_default());
+        let texts = tables
+            .iter()
+            .flat_map(|table| table.split('"').skip(1).step_by(2));
         let word = |text: &&str| {
             text.bytes()
                 .all(|byte| byte == b'_' || byte.is_ascii_lowercase())

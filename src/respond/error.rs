@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use super::look;
 use crate::authn::api_tokens::{ApiTokenError, MAX_DAYS, MAX_NAME, MAX_PER_USER};
 use crate::authn::oidc::LoginError;
 use crate::authn::{AuthnError, FinishError};
@@ -121,7 +122,11 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             status,
             code,
@@ -435,6 +440,7 @@ fn desktop(error: &DesktopError) -> Row {
             "Enough images are being pulled. Please wait for one of them.",
         )
         .retry(60),
+        DesktopError::Look(error) => look::row(error),
         DesktopError::NotFound => Row::not_found(),
         DesktopError::Store(_) => Row::database(),
         DesktopError::Engine(error) => engine(error),

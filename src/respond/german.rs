@@ -66,6 +66,14 @@ fn by_code(code: &str) -> Option<&'static str> {
         "desktop_ended" => "Der Desktop oder deine Anmeldung ist beendet.",
         "desktop_asleep" => "Der Desktop ist pausiert. Öffne ihn, um ihn zu wecken.",
         "desktop_paused" => "Der Desktop ist pausiert.",
+        "look_elsewhere" => "Du siehst dir gerade einen anderen Desktop an. Beende das zuerst.",
+        "look_taken" => "Diesen Desktop sieht sich gerade schon jemand an.",
+        "no_notice" => {
+            "Solche Desktops können nicht zeigen, dass jemand zusieht. Deshalb kann es niemand. Frag den Helpdesk deiner Schule."
+        }
+        "not_told" => {
+            "Der Desktop hat nicht gezeigt, dass du zusiehst. Deshalb kannst du es nicht."
+        }
         "look_off" => "Lehrkräfte sehen hier keine Bildschirme.",
         "no_picture" => "Von solchen Desktops gibt es keine Bilder.",
         "too_many_pictures" => {
@@ -115,7 +123,7 @@ mod tests {
     use crate::authn::AuthnError;
     use crate::authn::api_tokens::ApiTokenError;
     use crate::authz::AuthzError;
-    use crate::desktop::QueuePlace;
+    use crate::desktop::{LookError, QueuePlace};
     use crate::engine::EngineError;
     use crate::model::reason::Reason;
     use crate::picture::PictureError;
@@ -142,6 +150,10 @@ mod tests {
             DesktopError::Closed(None),
             DesktopError::Closed(Some("08:00".into())),
             DesktopError::Asleep,
+            LookError::NoNotice.into(),
+            LookError::NotShown(Some(1)).into(),
+            LookError::Watched.into(),
+            LookError::Elsewhere.into(),
             DesktopError::NotFound,
             DesktopError::Engine(EngineError::Timeout(Duration::ZERO)),
         ];

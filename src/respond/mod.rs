@@ -7,6 +7,7 @@ pub mod code;
 pub mod describe;
 pub mod error;
 pub mod german;
+mod look;
 pub mod page;
 pub mod problem;
 pub mod reason;

@@ -5,13 +5,14 @@ use sqlx::Row;
 
 use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
-use crate::model::desktop::{Activity, Desktop, State};
+use crate::model::desktop::{Activity, Desktop, State, Watched};
 use crate::model::id::{DesktopId, UserId};
 use crate::model::time::Timestamp;
 
 const COLUMNS: &str = "id, user_id, session_id, container_id, container_name, image_name, template, status,
     status_reason, host_port, container_port, created_at, started_at, stopped_at, last_accessed, last_input,
-    last_used, extensions, gateway, status_detail, pull_percent";
+    last_used, extensions, gateway, status_detail, pull_percent, watched_by,
+    watched_name, watched_until";
 
 pub(super) const LIVE: &str =
     "status IN ('queued', 'creating', 'starting', 'running', 'paused', 'stopping')";
@@ -167,7 +168,10 @@ impl Database {
                      container_id = COALESCE($3, container_id),
                      started_at = COALESCE($4, started_at),
                      stopped_at = COALESCE($5, stopped_at),
-                     gateway = COALESCE($10, gateway)
+                     gateway = COALESCE($10, gateway),
+                     watched_by = CASE WHEN $1 IN ('running', 'paused') THEN watched_by END,
+                     watched_name = CASE WHEN $1 IN ('running', 'paused') THEN watched_name END,
+                     watched_until = CASE WHEN $1 IN ('running', 'paused') THEN watched_until END
                  WHERE id = $6 AND status = $7
                      AND ($8 IS NULL OR last_used IS NULL OR last_used <= $8)
                      AND ($9 IS NULL OR extensions <= $9)",
@@ -334,6 +338,16 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
     let corrupt = |column: &str, value: &str| StoreError::Corrupt(format!("{column} {value:?}"));
     let (id, user, status) = (text("id")?, text("user_id")?, text("status")?);
     let session = (row.text)("session_id")?;
+    let watched_by = (row.text)("watched_by")?;
+    let watched_by = watched_by.map(|by| by.parse().map_err(|_| corrupt("watched_by", &by)));
+    let watched = match time("watched_until")? {
+        Some(until) => Some(Watched {
+            by: watched_by.transpose()?,
+            name: text("watched_name")?,
+            until,
+        }),
+        None => None,
+    };
     Ok(Desktop {
         id: id.parse().map_err(|_| corrupt("id", &id))?,
         user_id: user.parse().map_err(|_| corrupt("user_id", &user))?,
@@ -358,6 +372,7 @@ pub(super) fn desktop_from(row: &Columns<'_>) -> Result<Desktop, StoreError> {
         last_used: time("last_used")?,
         extensions: count_from((row.number)("extensions")?.unwrap_or_default())?,
         gateway: (row.number)("gateway")?,
+        watched,
     })
 }
 

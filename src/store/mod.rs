@@ -8,6 +8,7 @@ mod conditions;
 pub mod containers;
 pub mod homes;
 pub mod identity;
+pub mod looks;
 pub mod migrations;
 pub mod notify;
 pub mod overview;

@@ -74,6 +74,8 @@ const TABLES: [(&str, &str, &[Column]); 4] = [
             ("stopped_at", true),
             ("last_accessed", true),
             ("last_input", true),
+            ("watched_name", false),
+            ("watched_until", true),
         ],
     ),
 ];

@@ -108,7 +108,7 @@ describe('starting', () => {
       'status_reason', 'host_port', 'container_port', 'created_at', 'started_at', 'stopped_at', 'last_accessed',
       'last_input',
       // What USAGE.md adds.
-      'status_reason_code', 'status_detail', 'stops_at', 'stops_because', 'stops_soon',
+      'status_reason_code', 'status_detail', 'stops_at', 'stops_because', 'stops_soon', 'watched_by',
     ];
     assert.deepEqual(Object.keys(container).sort(), names.sort());
     assert.match(container.started_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);

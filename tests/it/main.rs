@@ -38,6 +38,7 @@ mod isolation;
 mod life;
 mod log_filter;
 mod login;
+mod looks;
 mod lookup;
 mod many;
 mod metrics;

@@ -9,7 +9,7 @@ mod report;
 mod services;
 
 use crate::config::raw::Raw;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, TeacherLook};
 use crate::engine::docker::DockerEngine;
 use report::Report;
 
@@ -39,6 +39,7 @@ pub(super) async fn run(raw: Raw, as_json: bool) -> anyhow::Result<()> {
 
 async fn everything(config: &Config, report: &mut Report) {
     report.ok("configuration", "complete");
+    notices(config, report);
     let instance = services::database(config, report).await;
     host::doors(&config.server, report);
     host::certificate(&config.server, report);
@@ -55,4 +56,21 @@ async fn everything(config: &Config, report: &mut Report) {
         host::subnets(&config.desktops, report);
     }
     reach::try_out(config, &engine, &instance, report).await;
+}
+
+/// Where teachers may look at desktops, whether those can say so.
+fn notices(config: &Config, report: &mut Report) {
+    if config.teacher_look < TeacherLook::View {
+        return;
+    }
+    let templates = config.desktops.templates.iter();
+    for template in templates.filter(|one| one.has_pictures() && one.notice.is_none()) {
+        let found = format!(
+            "TEACHER_LOOK=view, but nobody can look at desktops of template {}: they cannot show it",
+            template.id
+        );
+        let remedy =
+            "have the image show a notice, and name the command for it in the template (notice)";
+        report.warn("configuration", found, remedy);
+    }
 }

@@ -191,6 +191,8 @@ fn label(lang: Lang, action: &str) -> &str {
         "logout" => lang.pick("Abgemeldet", "Signed out"),
         "session_ended" => lang.pick("Sitzung beendet", "Session ended"),
         "pictures_seen" => lang.pick("Bilder gesehen", "Pictures seen"),
+        "look" => lang.pick("Desktop angesehen", "Desktop looked at"),
+        "look_ended" => lang.pick("Ansehen beendet", "Look ended"),
         "role_changed" => lang.pick("Rolle geändert", "Role changed"),
         "start" => lang.pick("Desktop gestartet", "Desktop started"),
         "stop" => lang.pick("Desktop beendet", "Desktop stopped"),

@@ -14,7 +14,7 @@ const BARE = '?frame=off';
 
 const root = document.getElementById('desk');
 const part = (id) => document.getElementById(id);
-const [deck, frame, veil, live, left] = ['deck', 'frame', 'veil', 'live', 'left'].map(part);
+const [deck, frame, veil, live, left, watched] = ['deck', 'frame', 'veil', 'live', 'left', 'watched'].map(part);
 const [warning, errorBox, question, full, stay, stop] = ['warning', 'error', 'ask', 'full', 'stay', 'stop'].map(part);
 const { desktop: id } = root.dataset;
 
@@ -78,6 +78,16 @@ function showEnd() {
   if (said) deck.open = true;
 }
 
+/** Says who looks at the desktop, in the bar itself, so that it is seen while that is folded. */
+function showWatcher() {
+  const { watched_by: name } = known;
+  const said = name ? fill(text('watched'), { name }) : '';
+  if (watched.textContent === said) return;
+  watched.textContent = said;
+  watched.hidden = !said;
+  if (said) live.textContent = said;
+}
+
 function take(container) {
   known = container;
   const { status, last_accessed: reached } = container;
@@ -88,6 +98,7 @@ function take(container) {
   if (status === 'running' || status === 'paused') {
     if (veil.dataset.kind === 'ending') cover();
     showEnd();
+    showWatcher();
   } else if (status === 'stopping') cover('ending');
   // What has ended, or begins anew, is told by the server at this same address.
   else location.reload();

@@ -100,6 +100,9 @@ function show(card, desktop) {
   const soon = desktop?.stops_soon && text(`soon-${desktop.stops_because}`);
   write(warning, soon ? fill(soon, { time: clock(desktop.stops_at) }) : '', title);
   warning.hidden = !soon;
+  const watched = part('[data-role="watched"]');
+  write(watched, desktop?.watched_by ? fill(text('watched'), { name: desktop.watched_by }) : '', title);
+  watched.hidden = watched.textContent === '';
   // Opening hours end for everybody.
   part('[data-action="stay"]').hidden = !soon || desktop.stops_because === 'hours';
   showButtons(card, desktop, status);

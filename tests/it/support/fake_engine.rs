@@ -2,7 +2,7 @@
 //! container per name, one listener per port, labels, and an error for what does not exist.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct FakeEngine {
     pub fakes: Mutex<FakeOptions>,
     /// Commands that were run in containers, and images that were pulled.
     pub said: Mutex<Vec<String>>,
+    /// What commands in containers end with.
+    pub exec_code: AtomicI64,
     /// Home volumes and their labels.
     pub volumes: Mutex<HashMap<String, HashMap<String, String>>>,
     /// Networks of one desktop each.
@@ -104,6 +106,7 @@ impl Default for FakeEngine {
             specs: Mutex::default(),
             fakes: Mutex::default(),
             said: Mutex::default(),
+            exec_code: AtomicI64::default(),
             volumes: Mutex::default(),
             networks: Mutex::default(),
             pulled: Mutex::default(),
@@ -502,7 +505,7 @@ impl Engine for FakeEngine {
         }
         let said = format!("exec {}", command.join(" "));
         self.said.lock().unwrap().push(said);
-        Ok(Some(0))
+        Ok(Some(self.exec_code.load(Ordering::SeqCst)))
     }
 
     async fn has_volume(&self, volume: &str) -> Result<bool, EngineError> {

@@ -34,6 +34,11 @@ pub async fn open_events(gateway: &TestGateway, session: &str) -> Socket<TcpStre
     open(gateway, "/api/container/events", session, None).await
 }
 
+/// A teacher's look at a desktop.
+pub async fn open_look(gateway: &TestGateway, path: &str, session: &str) -> Socket<TcpStream> {
+    open(gateway, path, session, None).await
+}
+
 /// The events of everybody's desktops, for an admin.
 pub async fn open_all_events(gateway: &TestGateway, session: &str) -> Socket<TcpStream> {
     open(gateway, "/api/container/events?all=1", session, None).await
