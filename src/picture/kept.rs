@@ -132,10 +132,11 @@ mod tests {
         let seen = join_all(looks).await;
         assert!(seen.iter().all(|one| one.as_ref().ok() == Some(&picture())));
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        tokio::time::advance(GOOD_FOR - Duration::from_millis(1)).await;
+        let moment = Duration::from_millis(1);
+        tokio::time::advance(GOOD_FOR.saturating_sub(moment)).await;
         kept.get(id, taken(&count)).await.expect("a picture");
         assert_eq!(count.load(Ordering::Relaxed), 1, "still good");
-        tokio::time::advance(Duration::from_millis(1)).await;
+        tokio::time::advance(moment).await;
         kept.get(id, taken(&count)).await.expect("a picture");
         assert_eq!(count.load(Ordering::Relaxed), 2, "too old");
     }

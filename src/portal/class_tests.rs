@@ -49,13 +49,16 @@ fn desktop(owner: &User, of: &Template, status: State, minute: i64) -> Desktop {
     desktop
 }
 
-fn page(lang: Lang, pupils: &[(User, Vec<Desktop>)], templates: &[Arc<Template>]) -> String {
+/// Everybody with their desktops.
+type Pupils = [(User, Vec<Desktop>)];
+
+fn page(lang: Lang, pupils: &Pupils, templates: &[Arc<Template>]) -> String {
     page_with(lang, (pupils, templates), TeacherLook::Off)
 }
 
 fn page_with(
     lang: Lang,
-    (pupils, templates): (&[(User, Vec<Desktop>)], &[Arc<Template>]),
+    (pupils, templates): (&Pupils, &[Arc<Template>]),
     look: TeacherLook,
 ) -> String {
     class(&Class {

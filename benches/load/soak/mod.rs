@@ -26,6 +26,7 @@ mod support {
     pub mod fake_desktop;
     pub mod fake_desktop_wire;
     pub mod fake_engine;
+    pub mod fake_rfb;
 }
 
 use std::path::PathBuf;
