@@ -101,7 +101,10 @@ impl Listener {
 
 async fn serve(state: ApiState, listener: Listener, mut socket: Socket) {
     let code = tokio::select! {
-        _ = tell(&state, &listener, &mut socket) => return,
+        told = tell(&state, &listener, &mut socket) => match told {
+            Ok(()) => CloseCode::Normal,
+            Err(_) => CloseCode::Error,
+        },
         () = listener.who.principal.ended().cancelled() => CloseCode::Policy,
         () = state.tasks.soft().cancelled() => CloseCode::Restart,
     };

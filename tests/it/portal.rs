@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::browser::{Answer, Browser};
 use crate::support::gateway::TestGateway;
-use crate::support::socket::open_events;
+use crate::support::socket::{next, open_events};
 
 const SESSION: &str = "__Host-Http-session";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -180,5 +181,22 @@ async fn a_start_tells_its_steps() {
     assert!(steps.contains(&"starting".into()), "{steps:?}");
     let status = program.get("/api/container/status").await.json();
     assert_eq!(status["progress"], Value::Null);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn events_answer_pings_and_a_goodbye() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.session("pupil").await;
+    let mut socket = open_events(&gateway, &session).await;
+    let ping = Message::Ping(Bytes::from_static(b"there?"));
+    socket.send(ping).await.unwrap();
+    assert_eq!(
+        next(&mut socket).await,
+        Some(Message::Pong(Bytes::from_static(b"there?")))
+    );
+    socket.close(None).await.unwrap();
+    assert_eq!(next(&mut socket).await, Some(Message::Close(None)));
+    assert_eq!(next(&mut socket).await, None, "the connection has ended");
     gateway.stop().await;
 }
