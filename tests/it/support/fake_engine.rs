@@ -342,14 +342,8 @@ impl Engine for FakeEngine {
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         self.check()?;
         let remote = image.starts_with("good/") || image.starts_with("bad/");
-        if remote
-            && !self
-                .pulled
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|known| known == image)
-        {
+        let pulled = self.pulled.lock().unwrap().iter().any(|one| one == image);
+        if remote && !pulled {
             return Ok(None);
         }
         let version = self.image_version.load(Ordering::SeqCst);
