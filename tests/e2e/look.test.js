@@ -130,7 +130,7 @@ describe('a look at a desktop', () => {
       socket.onopen = () => socket.send(new Uint8Array([4, 1, 0, 0, 0, 0, 0, 0x61]));
       socket.onmessage = ({ data }) => resolve(data);
     }), container.id);
-    assert.equal(JSON.parse(sent).reason, 'look_elsewhere');
+    assert.equal(JSON.parse(sent).reason, 'look_taken');
     await assert.rejects(inside('test', '-e', '/tmp/typed-by-a-teacher'));
     assert.match(await state(), /Du siehst zu/, 'the first one goes on');
   });

@@ -202,7 +202,7 @@ async fn story_of_a_look(here: TestGateway) {
 
 #[tokio::test]
 async fn the_story_of_a_look_on_sqlite() {
-    story_of_a_look(TestGateway::start_with(&SETTINGS).await).await;
+    Box::pin(story_of_a_look(TestGateway::start_with(&SETTINGS).await)).await;
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn the_story_of_a_look_on_postgresql() {
         return;
     };
     let settings = [&SETTINGS[..], &[("DATABASE_URL", own.url.as_str())]].concat();
-    story_of_a_look(TestGateway::start_with(&settings).await).await;
+    Box::pin(story_of_a_look(TestGateway::start_with(&settings).await)).await;
     own.drop().await;
 }
 

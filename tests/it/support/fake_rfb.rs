@@ -27,7 +27,7 @@ impl Default for FakeScreen {
 
 impl FakeScreen {
     /// An update of all of it.
-    pub fn update(&self) -> Vec<u8> {
+    pub fn update(self) -> Vec<u8> {
         let mut bytes = vec![0, 0, 0, 1, 0, 0, 0, 0];
         bytes.extend(self.width.to_be_bytes());
         bytes.extend(self.height.to_be_bytes());
@@ -39,7 +39,7 @@ impl FakeScreen {
     }
 
     /// What a client is told of it, with a name.
-    fn greeting(&self) -> Vec<u8> {
+    fn greeting(self) -> Vec<u8> {
         let mut bytes = self.width.to_be_bytes().to_vec();
         bytes.extend(self.height.to_be_bytes());
         // Not the format that is going to be asked for.
@@ -92,7 +92,6 @@ impl FakeRfb {
     fn length(&self) -> usize {
         match (self.expected, self.peek(0)) {
             (Expected::Version, _) => 12,
-            (Expected::Security | Expected::Init, _) => 1,
             (Expected::Response, _) => 16,
             (Expected::Message, 0) => 20,
             (Expected::Message, 2) if self.inbox.len() >= 4 => {
@@ -100,7 +99,7 @@ impl FakeRfb {
             }
             (Expected::Message, 2) => 4,
             (Expected::Message, 3) => 10,
-            (Expected::Message, _) => 1,
+            (Expected::Security | Expected::Init | Expected::Message, _) => 1,
         }
     }
 
