@@ -2,6 +2,7 @@
 // anything is seen and until the end, the picture follows what the pupil does, and nothing that a teacher does arrives.
 
 import assert from 'node:assert/strict';
+import { copyFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import path from 'node:path';
 
@@ -100,7 +101,11 @@ describe('a look at a desktop', () => {
     assert.match(shown, /Dein Desktop wird gerade von Jonas Weber angesehen/);
     assert.deepEqual(more, []);
     await until('the notice is in the picture', hasNotice, { within: SOON_MS });
-    await page.screenshot({ path: path.join(await artifacts(), 'look-begun.png') });
+    const file = path.join(await artifacts(), 'look-begun.png');
+    await page.screenshot({ path: file });
+    if (process.env.DESKGATE_KEEP_SCREENSHOTS === '1') {
+      await copyFile(file, new URL('../../docs/screenshots/look.png', import.meta.url).pathname);
+    }
     const own = student.first;
     await own.getByTestId('watched').waitFor({ timeout: SOON_MS });
     assert.match(await own.getByTestId('watched').innerText(), /Jonas Weber/);
