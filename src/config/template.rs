@@ -184,19 +184,27 @@ mod tests {
         assert_eq!((user.as_str(), password_env.as_str()), ("x", "PASSWORD"));
     }
 
+    /// The templates of a file that is right.
+    fn templates(file: &str) -> Vec<Template> {
+        let file: toml::Table = file.parse().expect("TOML");
+        let raws: Vec<RawTemplate> = file["template"].clone().try_into().expect("tables");
+        let mut mistakes = Vec::new();
+        let raws = raws.into_iter();
+        let templates = raws.map(|raw| raw.resolve(&mut mistakes)).collect();
+        assert_eq!(mistakes, []);
+        templates
+    }
+
     #[test]
     fn the_example_is_right_and_its_first_table_says_the_defaults() {
-        let example = include_str!("../../deskgate.example.toml");
-        let example: toml::Table = example.parse().expect("TOML");
-        let raws: Vec<RawTemplate> = example["template"].clone().try_into().expect("tables");
-        let mut mistakes = Vec::new();
-        let mut templates: Vec<Template> = raws
-            .into_iter()
-            .map(|raw| raw.resolve(&mut mistakes))
-            .collect();
-        assert_eq!(mistakes, []);
+        let mut templates = templates(include_str!("../../deskgate.example.toml"));
         let image = templates[0].image.clone();
         assert_eq!(templates.remove(0), Preset::Kasm.template(image));
+    }
+
+    #[test]
+    fn what_the_demo_offers_is_right() {
+        assert!(!templates(include_str!("../../images/demo.toml")).is_empty());
     }
 
     #[test]
