@@ -75,45 +75,40 @@ impl Database {
 
     /// Lets the teacher of a look go, if this is still the look that the desktop was taken for; its notice is left.
     pub async fn park_look(&self, id: DesktopId, watched: &Watched) -> Result<bool, StoreError> {
-        on_pool!(self, |pool| {
-            let mut transaction = pool.begin().await?;
-            let done = sqlx::query(
-                "UPDATE containers SET watched_by = NULL, watched_until = 0
-                 WHERE id = $1 AND COALESCE(watched_by, '') = COALESCE($2, '') AND watched_until = $3",
-            )
-            .bind(id.to_string())
-            .bind(watched.by.map(|by| by.to_string()))
-            .bind(watched.until.millis())
-            .execute(&mut *transaction)
-            .await?;
-            let parked = done.rows_affected() == 1;
-            if parked {
-                announce!(self, transaction, DESKTOPS, "");
-                transaction.commit().await?;
-            }
-            Ok(parked)
-        })
+        let parked = "UPDATE containers SET watched_by = NULL, watched_until = 0
+             WHERE id = $1 AND COALESCE(watched_by, '') = COALESCE($2, '') AND watched_until = $3";
+        self.let_go(parked, id, watched).await
     }
 
     /// Gives a desktop back, if this is still the look that it was taken for.
     pub async fn end_look(&self, id: DesktopId, watched: &Watched) -> Result<bool, StoreError> {
+        let ended =
+            "UPDATE containers SET watched_by = NULL, watched_name = NULL, watched_until = NULL
+             WHERE id = $1 AND COALESCE(watched_by, '') = COALESCE($2, '') AND watched_until = $3";
+        self.let_go(ended, id, watched).await
+    }
+
+    /// Runs `statement` on the row of this look, and tells all gateways if it was still there.
+    async fn let_go(
+        &self,
+        statement: &'static str,
+        id: DesktopId,
+        watched: &Watched,
+    ) -> Result<bool, StoreError> {
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
-            let done = sqlx::query(
-                "UPDATE containers SET watched_by = NULL, watched_name = NULL, watched_until = NULL
-                 WHERE id = $1 AND COALESCE(watched_by, '') = COALESCE($2, '') AND watched_until = $3",
-            )
-            .bind(id.to_string())
-            .bind(watched.by.map(|by| by.to_string()))
-            .bind(watched.until.millis())
-            .execute(&mut *transaction)
-            .await?;
-            let ended = done.rows_affected() == 1;
-            if ended {
+            let done = sqlx::query(statement)
+                .bind(id.to_string())
+                .bind(watched.by.map(|by| by.to_string()))
+                .bind(watched.until.millis())
+                .execute(&mut *transaction)
+                .await?;
+            let is_done = done.rows_affected() == 1;
+            if is_done {
                 announce!(self, transaction, DESKTOPS, "");
                 transaction.commit().await?;
             }
-            Ok(ended)
+            Ok(is_done)
         })
     }
 }

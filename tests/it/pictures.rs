@@ -60,10 +60,7 @@ async fn person(gateway: &TestGateway, name: &str, role: Role, groups: &[&str]) 
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         ..identity(name)
     };
-    let session = gateway.session_of(&somebody).await;
-    gateway
-        .browser()
-        .with("authorization", &format!("Bearer {session}"))
+    gateway.program_of(&somebody).await
 }
 
 /// A pupil's running desktop, and their teacher.

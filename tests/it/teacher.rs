@@ -23,10 +23,7 @@ async fn program(gateway: &TestGateway, name: &str, role: Role, groups: &[&str])
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         ..identity(name)
     };
-    let session = gateway.session_of(&somebody).await;
-    gateway
-        .browser()
-        .with("authorization", &format!("Bearer {session}"))
+    gateway.program_of(&somebody).await
 }
 
 fn names(pupils: &Value) -> Vec<&str> {

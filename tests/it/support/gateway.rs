@@ -265,7 +265,12 @@ impl TestGateway {
             role,
             ..identity(name)
         };
-        let session = self.session_of(&somebody).await;
+        self.program_of(&somebody).await
+    }
+
+    /// A program that acts for somebody like this.
+    pub async fn program_of(&self, somebody: &Identity) -> Browser {
+        let session = self.session_of(somebody).await;
         self.browser()
             .with("authorization", &format!("Bearer {session}"))
     }
