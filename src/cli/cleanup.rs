@@ -7,6 +7,7 @@ use crate::app::Core;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::raw::Raw;
+use crate::desktop::repair::Repair;
 use crate::model::audit::Actor;
 
 pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
@@ -19,6 +20,9 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
     };
     print_line!("{:<16} {:<40} STATE", "ACT", "WHAT")?;
     let mut refused = 0;
+    for repair in core.desktops.repairs().await? {
+        refused += u32::from(!mend(&core, &repair, dry_run).await?);
+    }
     for act in core.desktops.due().await? {
         let (id, state) = (act.desktop.id.to_string(), act.desktop.status.as_str());
         let mut is_done = true;
@@ -27,28 +31,8 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
             is_done = core.desktops.unless_refused(&id, done).await?.is_some();
         }
         refused += u32::from(!is_done);
-        print_line!(
-            "{:<16} {id:<40} {state}",
-            word(&act.kind.to_string(), is_done)
-        )?;
-    }
-    for orphan in core.desktops.orphans().await? {
-        let is_gone = dry_run || core.desktops.remove_orphan(&orphan).await?.is_some();
-        refused += u32::from(!is_gone);
-        print_line!(
-            "{:<16} {:<40} {}",
-            word("remove orphan", is_gone),
-            orphan.name,
-            orphan.state.as_str()
-        )?;
-    }
-    for network in core.desktops.orphaned_networks().await? {
-        let is_gone = dry_run || core.desktops.remove_lost_network(&network).await?.is_some();
-        refused += u32::from(!is_gone);
-        print_line!(
-            "{:<16} {network:<40} unused",
-            word("remove network", is_gone)
-        )?;
+        let name = act.kind.to_string();
+        print_line!("{:<16} {id:<40} {state}", word(&name, is_done))?;
     }
     for home in core.desktops.due_homes().await? {
         print_line!("{:<16} {:<40} old", "remove home", home.volume)?;
@@ -71,6 +55,26 @@ pub(super) async fn run(raw: Raw, dry_run: bool) -> anyhow::Result<()> {
         "the container engine refused {refused} of them, see the warnings above"
     );
     Ok(())
+}
+
+/// Does one of what rows and containers do not agree on, and says so. `false` if the engine refused it.
+async fn mend(core: &Core, repair: &Repair, dry_run: bool) -> anyhow::Result<bool> {
+    let is_left = repair.is_for_gateway();
+    let mut is_done = true;
+    if !dry_run && !is_left {
+        let done = core.desktops.repair(repair).await;
+        let done = core.desktops.unless_refused(repair.what(), done).await?;
+        is_done = done.is_some();
+    }
+    let act = repair.as_str().replace('_', " ");
+    let who = if is_left { ", by the gateway" } else { "" };
+    print_line!(
+        "{:<16} {:<40} {}{who}",
+        word(&act, is_done),
+        repair.what(),
+        repair.state()
+    )?;
+    Ok(is_done)
 }
 
 /// What is said of an act.

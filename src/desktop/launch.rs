@@ -252,6 +252,8 @@ impl Desktops {
             self.reached(Failpoint::StartNoted).await;
         } else {
             let engine = &self.inner.parts.engine;
+            // It may be one that ran and was frozen, and had lost its row.
+            engine.unpause(&desktop.container_name).await?;
             engine.start(&desktop.container_name).await?;
         }
         let span = traces.child("readiness");

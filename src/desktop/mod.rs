@@ -24,6 +24,7 @@ mod queue;
 pub mod readiness;
 pub mod reaper;
 pub mod reconcile;
+pub mod repair;
 mod schedule;
 mod sleep;
 mod start;
@@ -186,6 +187,7 @@ struct Inner {
     pace: Pace,
     news: News,
     leader: Leader,
+    watch: reconcile::Watch,
     /// Desktops that a task of this process is starting or stopping.
     in_hand: Mutex<HashSet<DesktopId>>,
     pulls: Mutex<pulls::Pulls>,
@@ -262,6 +264,7 @@ impl Desktops {
                 pace: Pace::new(parts.config.start_rate, parts.clock.clone()),
                 news: News::default(),
                 leader: Leader::new(&parts.database),
+                watch: reconcile::Watch::default(),
                 in_hand: Mutex::default(),
                 pulls: Mutex::default(),
                 ages: Mutex::default(),

@@ -32,24 +32,4 @@ impl Desktops {
         };
         Ok(networks.into_iter().filter(is_lost).collect())
     }
-
-    /// Removes one of them; `None` if the engine refused it.
-    ///
-    /// # Errors
-    /// The engine does not answer.
-    pub async fn remove_lost_network(&self, name: &str) -> Result<Option<()>, DesktopError> {
-        let removed = self.inner.parts.engine.remove_network(name).await;
-        self.unless_refused(name, removed.map_err(DesktopError::from))
-            .await
-    }
-
-    /// The names of such networks, for whoever cleans up while no gateway runs.
-    ///
-    /// # Errors
-    /// Engine or database do not answer.
-    pub async fn orphaned_networks(&self) -> Result<Vec<String>, DesktopError> {
-        let (containers, rows) = self.both_sides().await?;
-        let lost = self.lost_networks(&containers, &rows).await?;
-        Ok(lost.into_iter().map(|network| network.name).collect())
-    }
 }

@@ -40,6 +40,21 @@ impl Desktops {
         self.stop_with(id, by, change).await
     }
 
+    /// Stops a desktop that was seen to have ended by itself. A stop that somebody has asked for meanwhile stays theirs.
+    pub(super) async fn stop_up(
+        &self,
+        id: DesktopId,
+        by: &Actor,
+        why: Reason,
+    ) -> Result<Desktop, DesktopError> {
+        let change = RowChange {
+            reason: Some(why.as_str()),
+            only_up: true,
+            ..RowChange::default()
+        };
+        self.stop_with(id, by, change).await
+    }
+
     /// Stops a desktop whose time is over, unless somebody has used it since it was read.
     pub(super) async fn stop_due(
         &self,
@@ -214,10 +229,14 @@ impl Desktops {
         Ok(is_gone)
     }
 
-    /// Records that a desktop ended otherwise than asked, and removes what is left of it.
-    pub(super) async fn fail(&self, id: DesktopId, failure: &Failure) {
-        self.fail_with(id, failure, RowChange::default(), None)
-            .await;
+    /// Records that a desktop that was up ended otherwise than asked, and removes what is left of it. One that somebody
+    /// is stopping ends as they asked.
+    pub(super) async fn fail_up(&self, id: DesktopId, failure: &Failure) {
+        let change = RowChange {
+            only_up: true,
+            ..RowChange::default()
+        };
+        self.fail_with(id, failure, change, None).await;
     }
 
     /// The same for a start of this gateway that came to nothing. Somebody else may have taken it up meanwhile, while this

@@ -419,7 +419,7 @@ impl Desktops {
     }
 
     /// Removes a member, but not a desktop that it has become meanwhile, nor the next member at its place.
-    async fn remove_member(&self, member: &Member) -> Result<(), DesktopError> {
+    pub(super) async fn remove_member(&self, member: &Member) -> Result<(), DesktopError> {
         let engine = &self.inner.parts.engine;
         let found = engine.inspect(&member.name).await?;
         if found.is_some_and(|found| found.id == member.container) {

@@ -23,10 +23,10 @@ pub const LABEL_USER: &str = "deskgate.user";
 /// Label with the template's id.
 pub const LABEL_TEMPLATE: &str = "deskgate.template";
 
+/// Label with the port on the host that leads to it, if there is one.
+pub const LABEL_PORT: &str = "deskgate.port";
 /// Label of a container that was made before anybody wanted it: the fingerprint of its description.
 pub const LABEL_POOL: &str = "deskgate.pool";
-/// Label with the published port of such a container.
-pub const LABEL_PORT: &str = "deskgate.port";
 /// Label with the time when it was made, milliseconds since 1970.
 pub const LABEL_MADE: &str = "deskgate.made";
 
@@ -236,13 +236,15 @@ impl ContainerSpec {
         let mut labels = owner_labels(instance, desktop.user_id, &template.id);
         labels.insert(LABEL_DESKTOP.to_owned(), desktop.id.to_string());
         let reach = reach_of(template, place.reach);
+        let host_port = desktop.host_port.filter(|_| reach == Reach::Port);
+        labels.extend(host_port.map(|port| (LABEL_PORT.to_owned(), port.to_string())));
         Self {
             name: desktop.container_name.clone(),
             image: desktop.image_name.clone(),
             labels,
             env: environment(template, desktop.id, password),
             port: desktop.container_port,
-            host_port: desktop.host_port.filter(|_| reach == Reach::Port),
+            host_port,
             network: network(place, template.network, desktop.id),
             shm_size: saturating(template.shm_size),
             memory: saturating(template.memory),
@@ -284,13 +286,11 @@ impl ContainerSpec {
         let (instance, template) = (label(LABEL_INSTANCE), label(LABEL_TEMPLATE));
         let prefix = pool_prefix(instance.unwrap_or_default(), template.unwrap_or_default());
         self.name = format!("{prefix}{}", waiting.place);
-        let port = self.host_port.map(|port| (LABEL_PORT, port.to_string()));
         let made_at = waiting.made_at.millis().to_string();
         let labels = [
             (LABEL_POOL, waiting.fingerprint.clone()),
             (LABEL_MADE, made_at),
         ];
-        let labels = labels.into_iter().chain(port);
         self.labels
             .extend(labels.map(|(name, value)| (name.to_owned(), value)));
         self

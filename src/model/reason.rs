@@ -22,6 +22,8 @@ pub enum Reason {
     Hours,
     /// It was ended from inside.
     EndedInside,
+    /// The engine or its machine was restarted, and ended it.
+    EngineRestarted,
     /// It needed more memory than it may have.
     OutOfMemory,
     /// Its container ended by itself.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Asked,
         Self::Admin,
         Self::Teacher,
@@ -70,6 +72,7 @@ impl Reason {
         Self::Lifetime,
         Self::Hours,
         Self::EndedInside,
+        Self::EngineRestarted,
         Self::OutOfMemory,
         Self::Ended,
         Self::Disappeared,
@@ -102,6 +105,7 @@ impl Reason {
             Self::Lifetime => "lifetime",
             Self::Hours => "hours",
             Self::EndedInside => "ended_inside",
+            Self::EngineRestarted => "engine_restarted",
             Self::OutOfMemory => "out_of_memory",
             Self::Ended => "ended",
             Self::Disappeared => "disappeared",

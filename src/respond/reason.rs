@@ -49,6 +49,10 @@ fn text(reason: Reason, lang: Lang) -> &'static str {
             "Der Desktop wurde von innen beendet.",
             "The desktop was ended from inside.",
         ),
+        Reason::EngineRestarted => (
+            "Der Desktop wurde beendet, weil der Server neu gestartet wurde, auf dem er lief.",
+            "The desktop was ended because the server that it ran on was restarted.",
+        ),
         Reason::OutOfMemory => (
             "Dem Desktop ging der Arbeitsspeicher aus.",
             "The desktop ran out of memory.",

@@ -38,6 +38,8 @@ pub struct Change<'a> {
     pub gateway: Option<i64>,
     /// Only while that gateway is starting it.
     pub only_own_start: bool,
+    /// Only while it is up.
+    pub only_up: bool,
 }
 
 impl Change<'_> {
@@ -51,7 +53,9 @@ impl Change<'_> {
             .unless_extended_beyond
             .is_some_and(|seen| desktop.extensions > seen);
         let own_start = desktop.status.is_launching() && desktop.gateway == self.gateway;
-        used || extended || (self.only_own_start && !own_start)
+        let elsewhere =
+            (self.only_own_start && !own_start) || (self.only_up && !desktop.status.is_up());
+        used || extended || elsewhere
     }
 }
 

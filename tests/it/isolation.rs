@@ -1,6 +1,7 @@
 //! Each desktop has a network of its own, which goes when it goes, and no other network is touched.
 
 use deskgate::clock::Clock;
+use deskgate::desktop::repair::Repair;
 use deskgate::engine::OwnNetwork;
 use deskgate::model::id::DesktopId;
 use deskgate::model::time::Timestamp;
@@ -58,7 +59,9 @@ async fn what_stayed_behind_is_removed_after_a_while() {
     assert!(!networks("old"));
     assert!(networks("new"), "its container may be about to be made");
     gateway.clock.advance(Duration::from_secs(121));
-    assert_eq!(gateway.desktops.orphaned_networks().await.unwrap(), ["new"]);
+    let repairs = gateway.desktops.repairs().await.unwrap();
+    let lost: Vec<_> = repairs.iter().map(Repair::what).collect();
+    assert_eq!(lost, ["new"]);
     assert!(networks("new"), "it was only looked for");
     gateway.desktops.reconcile().await.unwrap();
     assert_eq!(names(&gateway), in_use);

@@ -56,6 +56,7 @@ mod proxy;
 mod pulls;
 mod rates;
 mod reference;
+mod repair;
 mod request_ids;
 mod rush;
 mod second_origin;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use deskgate::desktop::repair::Repair;
 use deskgate::engine::{ContainerState, Engine as _};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
@@ -425,16 +426,21 @@ async fn people_who_wait_come_first() {
 async fn what_no_template_wants_any_more_goes() {
     let gateway = start_with(2, &[]).await;
     ready(&gateway, 2).await;
-    let orphans = gateway.desktops.orphans().await.unwrap();
-    assert_eq!(orphans.len(), 0, "`deskgate cleanup` leaves the pool alone");
+    let repairs = gateway.desktops.repairs().await.unwrap();
+    assert_eq!(repairs.len(), 0, "`deskgate cleanup` leaves the pool alone");
     let fewer = exam(1);
     let settings = [(TEMPLATE, fewer.as_str())];
     let gateway = gateway.killed_and_started_with(&settings, None).await;
     gateway.desktops.reconcile().await.unwrap();
     ready(&gateway, 1).await;
     gateway.engine.image_version.store(1, Ordering::SeqCst);
-    let orphans = gateway.desktops.orphans().await.unwrap();
-    assert_eq!(orphans.len(), 1, "but not what is not wanted any more");
+    let repairs = gateway.desktops.repairs().await.unwrap();
+    let acts: Vec<_> = repairs.iter().map(Repair::as_str).collect();
+    assert_eq!(
+        acts,
+        ["remove_member"],
+        "but not what is not wanted any more"
+    );
     let none = exam(0);
     let settings = [(TEMPLATE, none.as_str())];
     let gateway = gateway.killed_and_started_with(&settings, None).await;

@@ -15,7 +15,7 @@ use deskgate::model::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use super::fake_desktop::{FakeDesktop, FakeOptions};
 
@@ -69,6 +69,10 @@ pub struct FakeEngine {
     pub stillborn: Mutex<Option<Ending>>,
     /// What containers write; `{password}` is the one they were given.
     pub log: Mutex<String>,
+    /// Who hears what happens; a test says it, so that others are not disturbed.
+    listeners: Mutex<Option<broadcast::Sender<Event>>>,
+    /// Containers are not shown: this is another engine for now.
+    pub hidden: AtomicBool,
     /// A container whose stop and removal are refused.
     pub immovable: Mutex<Option<String>>,
     /// Wakes never end.
@@ -84,6 +88,8 @@ pub struct FakeEngine {
     pub unseeing: AtomicBool,
     /// Desktops are ordinary echo servers.
     pub echo: AtomicBool,
+    /// Stops begin and do not end.
+    pub endless: AtomicBool,
     /// Renames begin and do not end.
     pub unnamed: AtomicBool,
     /// How often the images were made anew.
@@ -116,6 +122,8 @@ impl Default for FakeEngine {
             create_trouble: Mutex::default(),
             stillborn: Mutex::default(),
             log: Mutex::default(),
+            listeners: Mutex::default(),
+            hidden: AtomicBool::default(),
             immovable: Mutex::default(),
             stuck: AtomicBool::default(),
             pauses: AtomicUsize::default(),
@@ -124,6 +132,7 @@ impl Default for FakeEngine {
             held: AtomicBool::default(),
             unseeing: AtomicBool::default(),
             echo: AtomicBool::default(),
+            endless: AtomicBool::default(),
             unnamed: AtomicBool::default(),
             image_version: AtomicUsize::default(),
             created: AtomicUsize::default(),
@@ -199,6 +208,31 @@ impl FakeEngine {
         let mut containers = self.containers.lock().unwrap();
         let made = containers.get_mut(name).expect("a container");
         (made.state, made.ending) = (ContainerState::Exited, ending);
+    }
+
+    /// Tells who listens what happened to a container.
+    pub fn tell(&self, name: &str, action: &str) {
+        let event = Event {
+            name: name.to_owned(),
+            action: action.to_owned(),
+        };
+        let listeners = self.listeners.lock().unwrap();
+        let told = listeners.as_ref().map(|listeners| listeners.send(event));
+        assert!(told.is_some_and(|told| told.is_ok()), "nobody listens");
+    }
+
+    /// Ends everything in good order, as an engine does that is restarted, and every connection.
+    pub fn restart(&self) {
+        *self.listeners.lock().unwrap() = None;
+        for (name, state) in self.all() {
+            if state.is_alive() {
+                self.end(&name, Ending::default());
+            }
+        }
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.hidden.load(Ordering::SeqCst)
     }
 
     /// Names and states of all containers.
@@ -520,6 +554,9 @@ impl Engine for FakeEngine {
         self.check_move(name)?;
         let said = format!("stop after {} s", grace.as_secs());
         self.said.lock().unwrap().push(said);
+        while self.endless.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.desktops.lock().unwrap().remove(name);
         match self.set(name, ContainerState::Exited) {
             Err(EngineError::NotFound) => Ok(()),
@@ -547,6 +584,9 @@ impl Engine for FakeEngine {
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
         let name = self.name_of(container);
         self.check_move(&name)?;
+        if self.is_hidden() {
+            return Ok(());
+        }
         if let Some(spec) = self.spec_of(&name) {
             self.remove_network(&spec.network.name).await?;
         }
@@ -558,13 +598,14 @@ impl Engine for FakeEngine {
         self.check()?;
         let name = &*self.name_of(container);
         let containers = self.containers.lock().unwrap();
-        Ok(containers.get(name).map(|made| Self::view(name, made)))
+        let found = containers.get(name).filter(|_| !self.is_hidden());
+        Ok(found.map(|made| Self::view(name, made)))
     }
 
     async fn list(&self, instance: &str) -> Result<Vec<Container>, EngineError> {
         self.check()?;
         let containers = self.containers.lock().unwrap();
-        let ours = |made: &Made| made.spec.labels[LABEL_INSTANCE] == instance;
+        let ours = |made: &Made| made.spec.labels[LABEL_INSTANCE] == instance && !self.is_hidden();
         let ours = containers.iter().filter(|(_, made)| ours(made));
         Ok(ours.map(|(name, made)| Self::view(name, made)).collect())
     }
@@ -584,7 +625,12 @@ impl Engine for FakeEngine {
 
     async fn events(&self, _: &str) -> Result<BoxStream<'static, Event>, EngineError> {
         self.check()?;
-        Ok(futures_util::stream::pending().boxed())
+        let mut listeners = self.listeners.lock().unwrap();
+        let listeners = listeners.get_or_insert_with(|| broadcast::channel(64).0);
+        let heard = futures_util::stream::unfold(listeners.subscribe(), async |mut listener| {
+            Some((listener.recv().await.ok()?, listener))
+        });
+        Ok(heard.boxed())
     }
 
     async fn log_tail(&self, container: &str, _: u32) -> Result<String, EngineError> {
