@@ -187,6 +187,7 @@ impl StubEngine {
             exit_code: None,
             oom_killed: false,
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            made_at: None,
         }
     }
 }

@@ -304,6 +304,7 @@ mod tests {
             exit_code: None,
             oom_killed: false,
             address: None,
+            made_at: None,
         }
     }
 

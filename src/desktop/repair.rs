@@ -2,6 +2,7 @@
 //! [`super::reconcile`] and `deskgate cleanup` see the same, and a look alone changes nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::pool::Member;
 use super::stop::STOP_GRACE;
@@ -22,6 +23,9 @@ use crate::telemetry::ErrorChain;
 
 /// How a process ends that is asked to, or made to: in good order, by SIGKILL, by SIGTERM, or unknown to the engine.
 const ENDED_BY_ENGINE: [i64; 4] = [0, 137, 143, 255];
+/// How long a start may take to notice that its desktop was removed. A container without a row that is younger may be one
+/// whose person does not want it any more, and is left alone until then.
+const NOTICE: Duration = Duration::from_secs(60);
 /// An adopted desktop is there already: it takes no room that somebody else could have.
 const NO_LIMITS: Limits = Limits {
     per_user: u32::MAX,
@@ -176,12 +180,26 @@ impl Desktops {
             repairs.extend(back.or_else(|| self.disagreement(row, &seen)));
         }
         for found in containers {
-            if !owned.contains(found.name.as_str()) && Member::read(found, instance).is_none() {
-                let back = self.take_back(found, rows).await?;
-                repairs.push(back.unwrap_or_else(|| Repair::RemoveOrphan(found.clone())));
+            let is_owned = owned.contains(found.name.as_str());
+            if is_owned || Member::read(found, instance).is_some() || self.is_being_made(found) {
+                continue;
             }
+            let back = self.take_back(found, rows).await?;
+            repairs.push(back.unwrap_or_else(|| Repair::RemoveOrphan(found.clone())));
         }
         Ok(repairs)
+    }
+
+    /// Whether a start has a container in hand whose desktop was removed meanwhile, and is about to notice: here, or
+    /// perhaps at another gateway.
+    fn is_being_made(&self, found: &Container) -> bool {
+        let id = found.labels.get(LABEL_DESKTOP);
+        let id = id.and_then(|id| id.parse::<DesktopId>().ok());
+        let here = id.is_some_and(|id| self.take_in_hand(id).is_none());
+        let age = self.inner.parts.clock.timestamp();
+        let age = found.made_at.map(|made_at| age.since(made_at));
+        let young = age.is_some_and(|age| age < NOTICE) && self.read_desktop(found).is_some();
+        here || young
     }
 
     /// What a row and its container do not agree on.
@@ -236,6 +254,7 @@ impl Desktops {
         let template = self.template(label(LABEL_TEMPLATE)?)?;
         let port: Option<u16> = label(LABEL_PORT).and_then(|port| port.parse().ok());
         let published = reach_of(template, parts.config.reach) == Reach::Port;
+        let made_at = found.made_at.unwrap_or_else(|| parts.clock.timestamp());
         let is_whole = found.state.is_alive()
             && found.name == container_name(&parts.instance, id)
             && port.is_some() == published;
@@ -244,13 +263,7 @@ impl Desktops {
             container_id: Some(found.id.clone()),
             host_port: port,
             gateway: self.inner.leader.number(),
-            ..Desktop::queued(
-                template,
-                id,
-                user,
-                found.name.clone(),
-                parts.clock.timestamp(),
-            )
+            ..Desktop::queued(template, id, user, found.name.clone(), made_at)
         })
     }
 
@@ -473,8 +486,6 @@ fn unless_gone(done: Result<bool, DesktopError>) -> Result<bool, DesktopError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -535,6 +535,7 @@ fn inspected(found: ContainerInspectResponse) -> Container {
         address: networks
             .values()
             .find_map(|network| network.ip_address.as_ref()?.parse().ok()),
+        made_at: found.created.and_then(|text| text.parse().ok()),
     }
 }
 
@@ -558,6 +559,9 @@ fn listed(found: ContainerSummary) -> Container {
         exit_code: None,
         oom_killed: false,
         address: None,
+        made_at: found
+            .created
+            .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000))),
     }
 }
 

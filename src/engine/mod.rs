@@ -155,6 +155,8 @@ pub struct Container {
     pub oom_killed: bool,
     /// Its address on its network, while it runs.
     pub address: Option<IpAddr>,
+    /// When it was made, by the engine's clock, if it says so.
+    pub made_at: Option<Timestamp>,
 }
 
 /// What a container has taken of its host.

@@ -23,6 +23,7 @@ mod conformance_cases;
 mod daemon;
 mod data_plane;
 mod docker;
+mod docker_cleanup;
 mod docker_filter;
 mod docker_picture;
 mod docker_trouble;

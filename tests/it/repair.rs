@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use deskgate::clock::Clock as _;
+use deskgate::desktop::reconcile::Report;
 use deskgate::desktop::repair::Repair;
 use deskgate::engine::{ContainerState, Engine as _};
 use deskgate::model::desktop::{Desktop, State};
@@ -159,6 +161,25 @@ async fn a_desktop_that_an_older_database_does_not_know_goes_on() {
         assert!(gateway.engine.all().is_empty());
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_container_that_a_start_may_still_have_in_hand_is_left_alone_for_a_minute() {
+    let gateway = TestGateway::start().await;
+    let mut pupil = gateway.program("pupil").await;
+    let backup = tempfile::tempdir().unwrap();
+    copied(&gateway, backup.path()).await;
+    *gateway.engine.clock.lock().unwrap() = Some(gateway.clock.timestamp());
+    gateway.running_desktop(&mut pupil).await;
+    let gateway = gateway.killed_and_started_with(&[], Some(backup)).await;
+    let look = async || gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(look().await, Report::default());
+    gateway.clock.advance(Duration::from_secs(40));
+    assert_eq!(look().await, Report::default());
+    assert_eq!(gateway.engine.all().len(), 1);
+    gateway.clock.advance(Duration::from_secs(21));
+    assert_eq!(look().await.adopted, 1);
+    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub struct Real {
     pub config: Config,
     pub engine: DockerEngine,
     pub instance: String,
+    /// What it was told, for a program that is told the same.
+    pub values: Vec<(&'static str, String)>,
     _data: tempfile::TempDir,
 }
 
@@ -113,6 +115,7 @@ impl Real {
             config,
             engine,
             instance: settings.instance,
+            values: settings.values,
             _data: settings.data,
         }
     }

@@ -25,6 +25,7 @@ struct Made {
     spec: ContainerSpec,
     state: ContainerState,
     ending: Ending,
+    made_at: Option<Timestamp>,
     /// Held by the one who starts it; others wait for what comes of it.
     start: Arc<tokio::sync::Mutex<()>>,
 }
@@ -71,6 +72,8 @@ pub struct FakeEngine {
     pub log: Mutex<String>,
     /// Who hears what happens; a test says it, so that others are not disturbed.
     listeners: Mutex<Option<broadcast::Sender<Event>>>,
+    /// What its clock says, if it says anything.
+    pub clock: Mutex<Option<Timestamp>>,
     /// Containers are not shown: this is another engine for now.
     pub hidden: AtomicBool,
     /// A container whose stop and removal are refused.
@@ -123,6 +126,7 @@ impl Default for FakeEngine {
             stillborn: Mutex::default(),
             log: Mutex::default(),
             listeners: Mutex::default(),
+            clock: Mutex::default(),
             hidden: AtomicBool::default(),
             immovable: Mutex::default(),
             stuck: AtomicBool::default(),
@@ -253,6 +257,7 @@ impl FakeEngine {
             exit_code: (made.state == ContainerState::Exited).then_some(made.ending.exit_code),
             oom_killed: made.ending.oom_killed,
             address: made.spec.network.internal.then_some([127, 0, 0, 1].into()),
+            made_at: made.made_at,
         }
     }
 
@@ -443,6 +448,7 @@ impl Engine for FakeEngine {
             spec: spec.clone(),
             state: ContainerState::Created,
             ending: Ending::default(),
+            made_at: *self.clock.lock().unwrap(),
             start: Arc::default(),
         };
         containers.insert(spec.name.clone(), made);
