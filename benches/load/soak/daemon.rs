@@ -398,7 +398,6 @@ impl State {
             let ending = Ending {
                 exit_code: 137,
                 oom_killed: false,
-                made_at: None,
             };
             self.engine.end(&name, ending);
             self.tell(&name, "die");

@@ -120,14 +120,14 @@ impl Load {
     }
 
     /// After what time what is read counts: everybody has been there a few times, what is kept for a while has been
-    /// thrown away as often, and the allocator has what it needs.
+    /// thrown away as often, and the allocator has most of what it needs.
     fn warm_up(&self) -> Duration {
-        (self.length() * 2 / 5).min(Duration::from_secs(240))
+        (self.length() * 3 / 5).min(Duration::from_secs(360))
     }
 
     /// Within what time the people come for the first time.
     fn arrival(&self) -> Duration {
-        self.warm_up() / 3
+        (self.length() * 2 / 15).min(Duration::from_secs(80))
     }
 }
 

@@ -25,7 +25,7 @@ struct Made {
     spec: ContainerSpec,
     state: ContainerState,
     ending: Ending,
-    made_at: Option<Timestamp>,
+    born: Option<Timestamp>,
     /// Held by the one who starts it; others wait for what comes of it.
     start: Arc<tokio::sync::Mutex<()>>,
 }
@@ -257,7 +257,7 @@ impl FakeEngine {
             exit_code: (made.state == ContainerState::Exited).then_some(made.ending.exit_code),
             oom_killed: made.ending.oom_killed,
             address: made.spec.network.internal.then_some([127, 0, 0, 1].into()),
-            made_at: made.made_at,
+            made_at: made.born,
         }
     }
 
@@ -448,7 +448,7 @@ impl Engine for FakeEngine {
             spec: spec.clone(),
             state: ContainerState::Created,
             ending: Ending::default(),
-            made_at: *self.clock.lock().unwrap(),
+            born: *self.clock.lock().unwrap(),
             start: Arc::default(),
         };
         containers.insert(spec.name.clone(), made);
