@@ -19,7 +19,7 @@ use deskgate::authz::Access;
 use deskgate::gateway::route::{self, Route};
 use deskgate::proxy::frames::Frames;
 use deskgate::proxy::headers::{self, ToBrowser};
-use deskgate::proxy::rfb::InputScanner;
+use deskgate::proxy::input::InputScanner;
 use deskgate::proxy::target::Target;
 use futures_util::FutureExt as _;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};

@@ -94,7 +94,7 @@ fn route() -> Vec<Vec<u8>> {
 
 /// The messages of `COMMON`: inputs, first bytes in hex, how many more follow, name.
 fn scan() -> Vec<Vec<u8>> {
-    let source = include_str!("../src/proxy/rfb.rs");
+    let source = include_str!("../src/proxy/input.rs");
     let rows = source.split("const COMMON: &str = \"").nth(1);
     let rows = rows.and_then(|rows| rows.split('"').next());
     let rows = rows.unwrap_or_default().trim().lines();

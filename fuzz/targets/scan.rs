@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use deskgate::proxy::{frames, rfb};
+use deskgate::proxy::{frames, input};
 use libfuzzer_sys::fuzz_target;
 
 /// A handshake without security, and `KasmVNC`'s list of encodings.
@@ -30,9 +30,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn check(bytes: &[u8], cuts: &[u8]) {
-    let mut whole = rfb::InputScanner::new();
+    let mut whole = input::InputScanner::new();
     let found = whole.scan(bytes);
-    let mut cut = rfb::InputScanner::new();
+    let mut cut = input::InputScanner::new();
     let mut found_in_parts = false;
     for part in parts(bytes, cuts) {
         found_in_parts |= cut.scan(part);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::frames::{Frames, close_frame};
-use super::rfb::InputScanner;
+use super::input::InputScanner;
 use crate::authz::grant::DesktopGrant;
 use crate::clock::Clock;
 use crate::desktop::directory::StreamPlace;

@@ -9,9 +9,9 @@
 //! fences, keep-alives, statistics, answers to the server's clipboard, and the release of key 1 that
 //! older `KasmVNC` clients send every 5 s when they are in a frame.
 
-mod stream;
+mod rfb;
 
-use self::stream::ClientStream;
+use self::rfb::ClientStream;
 use super::frames::{Frames, Opcode};
 
 /// Finds a person's input in what a browser sends to a VNC desktop.
