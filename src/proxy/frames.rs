@@ -31,6 +31,8 @@ pub struct Piece<'a> {
     pub bytes: &'a [u8],
     /// Payload of the frame from here to its end, bytes; in its first stretch that is all of it.
     pub left: u64,
+    /// Whether the payload of a message of text or bytes begins with it. A message may be many frames.
+    pub first: bool,
     /// The masking key, turned so that it starts with the first byte of [`Self::bytes`]; zeros when
     /// the frame is not masked.
     key: [u8; 4],
@@ -67,10 +69,22 @@ pub struct Frames {
     opcode: Opcode,
     /// The fragmented message that later frames continue.
     unfinished: Option<Opcode>,
+    /// Whether nothing has come of the payload of the current message.
+    fresh: bool,
     /// Whether frames of this direction are masked.
     masked: bool,
-    closed: bool,
-    lost: bool,
+    state: State,
+}
+
+/// Whether more can come, and be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// There was a close frame.
+    Closed,
+    Lost,
+    /// Both, in this order.
+    ClosedAndLost,
 }
 
 /// A header that has arrived in full.
@@ -113,9 +127,9 @@ impl Frames {
             key: [0; 4],
             opcode: Opcode::Binary,
             unfinished: None,
+            fresh: false,
             masked,
-            closed: false,
-            lost: false,
+            state: State::Open,
         }
     }
 
@@ -128,7 +142,7 @@ impl Frames {
     #[inline]
     pub fn visit(&mut self, bytes: &[u8], mut visitor: impl FnMut(&Piece<'_>)) {
         let mut rest = bytes;
-        while !rest.is_empty() && !self.lost {
+        while !rest.is_empty() && !self.is_lost() {
             if self.remaining == 0 {
                 rest = self.begin(rest);
                 continue;
@@ -137,12 +151,16 @@ impl Frames {
                 Ok(remaining) if remaining < rest.len() => rest.split_at(remaining),
                 _ => (rest, &[][..]),
             };
+            let carries = matches!(self.opcode, Opcode::Text | Opcode::Binary);
             visitor(&Piece {
                 opcode: self.opcode,
                 bytes,
                 left: self.remaining,
+                first: carries && self.fresh,
                 key: self.key,
             });
+            // Control frames may stand between the head of a message and its payload.
+            self.fresh &= !carries;
             self.remaining -= bytes.len() as u64;
             self.key = turned(self.key, bytes.len());
             rest = after;
@@ -154,20 +172,20 @@ impl Frames {
     /// matter.
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
-        !self.lost && self.remaining == 0 && self.arrived == 0
+        !self.is_lost() && self.remaining == 0 && self.arrived == 0
     }
 
     /// Whether this direction has sent its close frame, after which nothing may follow (RFC 6455,
     /// section 5.5.1). True from the close frame's header on.
     #[must_use]
     pub const fn closed(&self) -> bool {
-        self.closed
+        matches!(self.state, State::Closed | State::ClosedAndLost)
     }
 
     /// Whether the bytes were no WebSocket framing, and nothing more is known about them.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
-        self.lost
+        matches!(self.state, State::Lost | State::ClosedAndLost)
     }
 
     /// Takes a header, or what there is of it, from the front of `bytes`; gives what follows.
@@ -266,8 +284,9 @@ impl Frames {
         match self.opcode {
             Opcode::Text | Opcode::Binary => {
                 self.unfinished = (!header.fin).then_some(self.opcode);
+                self.fresh |= header.opcode.is_some();
             }
-            Opcode::Close => self.closed = true,
+            Opcode::Close => self.state = State::Closed,
             Opcode::Ping | Opcode::Pong => {}
         }
     }
@@ -275,8 +294,11 @@ impl Frames {
     /// Forgets everything but what callers may ask, so that equal histories are equal states.
     fn lose(&mut self) {
         *self = Self {
-            closed: self.closed,
-            lost: true,
+            state: if self.closed() {
+                State::ClosedAndLost
+            } else {
+                State::Lost
+            },
             ..Self::new(self.masked)
         };
     }
@@ -448,6 +470,26 @@ mod tests {
         assert!(frames.is_lost(), "a client that does not mask");
     }
 
+    /// Where messages begin, in bytes of payload of text and bytes, when the frames come in parts of these sizes.
+    fn beginnings(bytes: &[u8], cuts: &[usize]) -> Vec<usize> {
+        let (mut frames, mut rest) = (Frames::from_client(), bytes);
+        let (mut found, mut passed) = (Vec::new(), 0);
+        for size in cuts.iter().chain([&usize::MAX]) {
+            let (part, after) = rest.split_at((*size).min(rest.len()));
+            frames.visit(part, |piece| {
+                if piece.first {
+                    found.push(passed);
+                }
+                if piece.opcode == Opcode::Text {
+                    passed += piece.bytes.len();
+                }
+            });
+            rest = after;
+        }
+        assert!(!frames.is_lost());
+        found
+    }
+
     #[test]
     fn it_is_small() {
         assert!(size_of::<Frames>() <= 32);
@@ -487,6 +529,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_message_begins_once(
+            messages in prop::collection::vec(prop::collection::vec((0..9_usize, any::<bool>()), 1..4), 1..6),
+            cuts in prop::collection::vec(0..9_usize, 0..40),
+        ) {
+            let (mut bytes, mut expected, mut passed) = (Vec::new(), Vec::new(), 0);
+            for message in &messages {
+                let begins = passed;
+                for (index, (size, ping)) in message.iter().enumerate() {
+                    let fin = if index + 1 == message.len() { 0x80 } else { 0 };
+                    bytes.extend(frame(fin | u8::from(index == 0), *size, Some([1, 2, 3, 4])));
+                    if *ping {
+                        bytes.extend(frame(0x89, 3, Some([5, 6, 7, 8])));
+                    }
+                    passed += size;
+                }
+                if passed > begins {
+                    expected.push(begins);
+                }
+            }
+            prop_assert_eq!(beginnings(&bytes, &cuts), expected);
+        }
+
         #[test]
         fn it_agrees_with_the_reference_wherever_frames_are_cut(
             (masked, bytes) in stream(),
