@@ -249,6 +249,26 @@ fn inputs(criterion: &mut Criterion) {
         });
         assert!(!scanner.is_lost(), "it follows");
     }
+    // The pointer in a stream of selkies, and what its client says twenty times a second.
+    let text = |words: &[u8]| {
+        let mut bytes = frame(words, true);
+        bytes[0] = 0x81;
+        bytes
+    };
+    for (name, words, found) in [
+        ("a text of the pointer", &b"m,640,400,0,0,417"[..], true),
+        ("a text of the client", b"CLIENT_FRAME_ACK 417 0", false),
+    ] {
+        let bytes = text(words);
+        let mut scanner = InputScanner::new();
+        scanner.scan(&text(b"_gz,1"));
+        assert_eq!(scanner.scan(&bytes), found, "input");
+        group.throughput(Throughput::Bytes(words.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| scanner.scan(black_box(&bytes)));
+        });
+        assert!(!scanner.is_lost(), "it follows");
+    }
 }
 
 criterion_group!(

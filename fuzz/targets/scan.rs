@@ -1,5 +1,5 @@
 //! How bytes are cut must not matter, and no bytes may panic: the framing of both directions, and the
-//! input scanner on the bytes as they are and as the payload of a client that has connected.
+//! input scanner on the bytes as they are and as the payload of a client of either kind that has connected.
 
 #![no_main]
 
@@ -26,7 +26,9 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(cut, whole);
     }
     check(bytes, cuts);
-    check(&framed(&[OPENING, bytes].concat(), cuts), cuts);
+    check(&framed(0x82, &[OPENING, bytes].concat(), cuts), cuts);
+    let selkies = [framed(0x81, b"_gz,1", &[]), framed(0x81, bytes, cuts)];
+    check(&selkies.concat(), cuts);
 });
 
 fn check(bytes: &[u8], cuts: &[u8]) {
@@ -53,12 +55,12 @@ fn parts<'a>(bytes: &'a [u8], cuts: &'a [u8]) -> impl Iterator<Item = &'a [u8]> 
     })
 }
 
-/// A client's binary frames around the parts of `payload`.
-fn framed(payload: &[u8], cuts: &[u8]) -> Vec<u8> {
+/// A client's frames, which begin with `first`, around the parts of `payload`.
+fn framed(first: u8, payload: &[u8], cuts: &[u8]) -> Vec<u8> {
     let key = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = Vec::new();
     for part in parts(payload, cuts) {
-        bytes.extend([0x82, 0xff]);
+        bytes.extend([first, 0xff]);
         bytes.extend((part.len() as u64).to_be_bytes());
         bytes.extend(key);
         bytes.extend(part.iter().zip(key.iter().cycle()).map(|(p, k)| p ^ k));

@@ -46,6 +46,8 @@ pub struct Entry {
     /// The value of `last_used` that the database has.
     saved_used: AtomicI64,
     unsaved: AtomicBool,
+    /// Whether one of its streams was in no protocol that is known.
+    unreadable: AtomicBool,
     /// Whether it is paused, and who waits for its wake.
     pub sleep: Sleep,
     bells: Bells,
@@ -77,6 +79,7 @@ impl Entry {
             last_used: AtomicI64::new(0),
             saved_used: AtomicI64::new(0),
             unsaved: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             sleep: Sleep::default(),
             bells: Bells::default(),
         }
@@ -116,6 +119,12 @@ impl Entry {
         if self.sleep.is_asleep() {
             self.call();
         }
+    }
+
+    /// Notes a stream in which nobody can tell what a person does; false if that was known of the desktop.
+    #[must_use]
+    pub fn is_first_unreadable(&self) -> bool {
+        !self.unreadable.swap(true, Ordering::Relaxed)
     }
 
     /// Has a paused desktop woken soon, without waiting for it.

@@ -1,29 +1,43 @@
-//! Whether a person is using a desktop, read off the RFB stream that their browser sends (RFC 6143).
+//! Whether a person is using a desktop, read off the stream that their browser sends: RFB (RFC 6143) or that of
+//! selkies.
 //!
 //! [`InputScanner`] is shown the browser's bytes after the 101, cut anywhere. It unmasks the few bytes
 //! that say what a message is and how long, passes over all others unread, and stores no payload. It
 //! never judges a stream: what it cannot follow, a desktop may still understand.
 //!
-//! Counted as a person's input: keys (4, 255), pointer movements and buttons (5, 188), clipboard from
+//! Which of the two it is, the first message says: RFB comes as bytes, selkies as text. So a template need not tell.
+//!
+//! Counted as a person's input in RFB: keys (4, 255), pointer movements and buttons (5, 188), clipboard from
 //! the browser (6, 180). Not counted: what clients send by themselves, such as update requests,
 //! fences, keep-alives, statistics, answers to the server's clipboard, and the release of key 1 that
-//! older `KasmVNC` clients send every 5 s when they are in a frame.
+//! older `KasmVNC` clients send every 5 s when they are in a frame. For selkies see `selkies.rs`.
 
 mod rfb;
+mod selkies;
 
 use self::rfb::ClientStream;
-use super::frames::{Frames, Opcode};
+use self::selkies::{ClientMessages, Foreign};
+use super::frames::{Frames, Opcode, Piece};
 
-/// Finds a person's input in what a browser sends to a VNC desktop.
+/// Finds a person's input in what a browser sends to a desktop.
 ///
-/// Lost for good after an unknown message or security type, a length over 256 MiB, text frames (the
-/// `base64` subprotocol), or broken framing: [`Self::is_lost`] is true and no input is found any more.
-/// Types in use that it does not follow: `TightVNC`, `VeNCrypt`, XVP and RSA-AES security, whose
-/// lengths depend on the server's side, and `KasmVNC`'s later 189 and up.
+/// Lost for good: RFB after an unknown message or security type, a length over 256 MiB, or text frames (the
+/// `base64` subprotocol); text that does not begin as selkies does; broken framing. Then [`Self::is_lost`] is true
+/// and no input is found any more. RFB in use that it does not follow: `TightVNC`, `VeNCrypt`, XVP and RSA-AES
+/// security, whose lengths depend on the server's side. Nor does it know what no release of `KasmVNC` sends yet:
+/// touch, and `WebRTC` signalling, whose number differs from branch to branch (187, 190, 192).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputScanner {
     frames: Frames,
-    stream: ClientStream,
+    stream: Stream,
+}
+
+/// What the messages are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stream {
+    /// Also if nothing has come, or nothing is understood any more.
+    Rfb(ClientStream),
+    Selkies(ClientMessages),
 }
 
 impl InputScanner {
@@ -32,20 +46,20 @@ impl InputScanner {
     pub const fn new() -> Self {
         Self {
             frames: Frames::from_client(),
-            stream: ClientStream::new(),
+            stream: Stream::Rfb(ClientStream::new()),
         }
     }
 
     /// Takes the browser's next bytes; true if they hold a person's input. An input is in the bytes
     /// that show it to be one: mostly its type, of a key event its last byte, of a clipboard message
-    /// its length.
+    /// its length, of a text the last byte that is looked at.
     pub fn scan(&mut self, bytes: &[u8]) -> bool {
         let before = self.inputs();
         if !self.is_lost() {
             let Self { frames, stream } = self;
             frames.visit(bytes, |piece| match piece.opcode {
-                Opcode::Binary => stream.feed(piece),
-                Opcode::Text => stream.lose(),
+                Opcode::Binary => stream.bytes(piece),
+                Opcode::Text => stream.text(piece),
                 Opcode::Close | Opcode::Ping | Opcode::Pong => {}
             });
             if frames.is_lost() {
@@ -69,7 +83,10 @@ impl InputScanner {
     /// nor in a stream of another kind.
     #[must_use]
     pub const fn is_following(&self) -> bool {
-        self.stream.is_following()
+        match &self.stream {
+            Stream::Rfb(stream) => stream.is_following(),
+            Stream::Selkies(messages) => messages.is_following(),
+        }
     }
 
     /// Whether the stream could not be followed, so that [`Self::scan`] answers false for ever. What
@@ -77,6 +94,60 @@ impl InputScanner {
     #[must_use]
     pub const fn is_lost(&self) -> bool {
         self.stream.is_lost()
+    }
+}
+
+impl Stream {
+    #[inline]
+    fn bytes(&mut self, piece: &Piece<'_>) {
+        match self {
+            Self::Rfb(stream) => stream.feed(piece),
+            Self::Selkies(messages) => {
+                let followed = messages.feed(piece);
+                self.unless_foreign(followed);
+            }
+        }
+    }
+
+    fn text(&mut self, piece: &Piece<'_>) {
+        match self {
+            Self::Rfb(stream) if stream.is_untouched() => {
+                let mut messages = ClientMessages::new();
+                let followed = messages.feed(piece);
+                *self = Self::Selkies(messages);
+                self.unless_foreign(followed);
+            }
+            Self::Rfb(stream) => stream.lose(),
+            Self::Selkies(messages) => {
+                let followed = messages.feed(piece);
+                self.unless_foreign(followed);
+            }
+        }
+    }
+
+    fn unless_foreign(&mut self, followed: Result<(), Foreign>) {
+        if followed.is_err() {
+            self.lose();
+        }
+    }
+
+    const fn inputs(&self) -> u32 {
+        match self {
+            Self::Rfb(stream) => stream.inputs(),
+            Self::Selkies(messages) => messages.inputs(),
+        }
+    }
+
+    const fn is_lost(&self) -> bool {
+        match self {
+            Self::Rfb(stream) => stream.is_lost(),
+            Self::Selkies(_) => false,
+        }
+    }
+
+    /// Gives the stream up, keeping the count alone.
+    const fn lose(&mut self) {
+        *self = Self::Rfb(ClientStream::lost(self.inputs()));
     }
 }
 

@@ -76,6 +76,8 @@ struct Watch<'a> {
     metrics: &'a OpenTunnel,
     /// Finds a person's input in what the browser sends.
     input: InputScanner,
+    /// Whether it is known that nobody can.
+    unreadable: bool,
     /// Knows whether the browser is in the middle of a frame.
     frames: Frames,
     /// Follows what the browser sends, where the desktop takes frames up to a length only.
@@ -99,12 +101,28 @@ impl Watch<'_> {
         if self.input.scan(bytes) {
             self.grant.input(now);
         } else if self.input.is_lost() {
-            // Another protocol than RFB, or an unknown dialect: better kept too long than lost.
+            // An unknown protocol or dialect: better kept too long than lost.
             self.grant.used(now);
+            if !std::mem::replace(&mut self.unreadable, true) {
+                self.tell_unreadable();
+            }
         } else if self.input.is_following() {
             self.grant.traffic(now);
         } else {
             self.grant.touch(now);
+        }
+    }
+
+    /// Says once for each desktop that idleness is blind there.
+    #[cold]
+    fn tell_unreadable(&self) {
+        let desktop = self.grant.desktop();
+        if desktop.is_first_unreadable() {
+            tracing::warn!(
+                desktop = %desktop.id,
+                template = %desktop.template.id,
+                "a stream is in no protocol that is known, so all that the browser sends there counts as a person's"
+            );
         }
     }
 
@@ -134,6 +152,7 @@ impl Tunnel {
             clock: &*clock,
             metrics: &metrics,
             input: InputScanner::new(),
+            unreadable: false,
             frames: Frames::from_server(),
             limited: grant
                 .desktop()

@@ -1,5 +1,6 @@
 //! Who counts as idle: not whoever types, but an open tab that nobody looks at.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::SinkExt;
@@ -9,13 +10,20 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::browser::Browser;
 use crate::support::gateway::{TestGateway, eventually};
-use crate::support::socket::{KEY, UPDATE, close_code, next, open_h1, open_vnc, say};
+use crate::support::logs::Logs;
+use crate::support::socket::{
+    KEY, UPDATE, close_code, next, open_h1, open_selkies, open_vnc, say, tell,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A gateway with these settings, somebody's session, their program, and the id of their running desktop.
 async fn with_desktop(settings: &[(&str, &str)]) -> (TestGateway, String, Browser, String) {
-    let gateway = TestGateway::start_with(settings).await;
+    in_gateway(TestGateway::start_with(settings).await).await
+}
+
+/// The same in a gateway that runs.
+async fn in_gateway(gateway: TestGateway) -> (TestGateway, String, Browser, String) {
     let session = gateway.session("pupil").await;
     let mut pupil = gateway
         .browser()
@@ -87,18 +95,60 @@ async fn opening_the_page_is_a_sign_of_a_person() {
 }
 
 #[tokio::test]
+async fn so_it_is_in_a_stream_of_selkies() {
+    let settings = [("DESKTOP_IDLE_STOP", "1h"), ("SESSION_IDLE", "12h")];
+    let gateway = TestGateway::start_with(&settings).await;
+    gateway.engine.echo.store(true, Ordering::SeqCst);
+    let (gateway, session, mut pupil, id) = in_gateway(gateway).await;
+    let mut socket = open_selkies(&gateway, &id, &session).await;
+    for input in ["kd,97", "m,640,400,0,0,7", "js,b,0,3,1"] {
+        tell(&mut socket, input).await;
+        pass(&gateway, 50 * MINUTE).await;
+        assert_eq!(container(&mut pupil).await["status"], "running", "{input}");
+    }
+    assert!(!container(&mut pupil).await["last_input"].is_null());
+    // The client goes on by itself.
+    let alone = ["CLIENT_FRAME_ACK 417 0", "_f,60", "SETTINGS,{}", "kr"];
+    for words in alone {
+        tell(&mut socket, words).await;
+    }
+    pass(&gateway, 9 * MINUTE).await;
+    assert_eq!(container(&mut pupil).await["status"], "running");
+    for words in alone {
+        tell(&mut socket, words).await;
+    }
+    pass(&gateway, 15 * MINUTE).await;
+    let ended = container(&mut pupil).await;
+    assert_eq!(ended["status"], "stopped");
+    assert_eq!(ended["status_reason_code"], "idle");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn traffic_counts_where_nobody_can_tell_what_it_is() {
+    let logs = Logs::capture();
     let settings = [("DESKTOP_IDLE_STOP", "1h"), ("SESSION_IDLE", "12h")];
     let (gateway, session, mut pupil, id) = with_desktop(&settings).await;
     let path = format!("/desktop/{id}/websockify");
     let mut socket = open_h1(&gateway, &path, &session).await;
     assert!(next(&mut socket).await.is_some());
     for _ in 0..3 {
-        // Nothing that an RFB client begins with.
+        // Nothing that an RFB client begins with, and selkies sends text.
         say(&mut socket, b"kd,97").await;
         pass(&gateway, 50 * MINUTE).await;
         assert_eq!(container(&mut pupil).await["status"], "running");
     }
+    // Whoever runs the gateway is told once, however many streams there are.
+    let mut second = open_h1(&gateway, &path, &session).await;
+    assert!(next(&mut second).await.is_some());
+    say(&mut second, b"kd,97").await;
+    let told = logs.with("no protocol that is known");
+    assert!(
+        matches!(&told[..], [line] if line.contains("WARN") && line.contains(&id)),
+        "{told:?}"
+    );
+    pass(&gateway, 50 * MINUTE).await;
+    assert_eq!(container(&mut pupil).await["status"], "running");
     pass(&gateway, 20 * MINUTE).await;
     assert_eq!(container(&mut pupil).await["status"], "stopped");
     gateway.stop().await;

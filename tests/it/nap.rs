@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::browser::Browser;
 use crate::support::gateway::{TestGateway, eventually};
-use crate::support::socket::{KEY, UPDATE, next, open_vnc, say};
+use crate::support::socket::{KEY, UPDATE, next, open_selkies, open_vnc, say, tell};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SETTINGS: &[(&str, &str)] = &[
@@ -36,7 +36,11 @@ impl Scene {
     }
 
     async fn with(settings: &[(&str, &str)]) -> Self {
-        let gateway = TestGateway::start_with(settings).await;
+        Self::at(TestGateway::start_with(settings).await).await
+    }
+
+    /// In a gateway that runs.
+    async fn at(gateway: TestGateway) -> Self {
         let session = gateway.session("pupil").await;
         let mut pupil = gateway
             .browser()
@@ -109,6 +113,31 @@ async fn an_open_stream_sleeps_through_what_a_client_sends_and_wakes_at_a_key() 
         scene.gateway.desktops.reap().await;
     }
     assert_eq!(scene.gateway.engine.state(), ContainerState::Running);
+    scene.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn so_does_a_stream_of_selkies() {
+    let gateway = TestGateway::start_with(SETTINGS).await;
+    gateway.engine.echo.store(true, Ordering::SeqCst);
+    let mut scene = Scene::at(gateway).await;
+    let mut socket = open_selkies(&scene.gateway, &scene.id, &scene.session).await;
+    tell(&mut socket, "kd,97").await;
+    for _ in 0..15 {
+        socket
+            .send(Message::text("CLIENT_FRAME_ACK 417 0"))
+            .await
+            .unwrap();
+        scene.wait_minutes(1).await;
+    }
+    assert_eq!(scene.container().await["status"], "paused");
+    assert_eq!(scene.wakes(), 0);
+    socket.send(Message::text("kd,97")).await.unwrap();
+    eventually("the key has woken it", || async {
+        scene.gateway.engine.state() == ContainerState::Running
+    })
+    .await;
+    assert_eq!(scene.wakes(), 1);
     scene.gateway.stop().await;
 }
 

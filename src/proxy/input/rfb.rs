@@ -70,6 +70,21 @@ impl ClientStream {
         }
     }
 
+    /// For a client of which nothing is understood any more, after so many inputs.
+    pub(super) const fn lost(inputs: u32) -> Self {
+        Self {
+            inputs,
+            missing: 0,
+            expected: Expected::Nothing,
+            ..Self::new()
+        }
+    }
+
+    /// Whether nothing has come.
+    pub(super) const fn is_untouched(&self) -> bool {
+        matches!(self.expected, Expected::VersionName) && self.missing == 4
+    }
+
     /// Whether the client sent something of unknown length.
     pub(super) const fn is_lost(&self) -> bool {
         matches!(self.expected, Expected::Nothing)
@@ -96,12 +111,7 @@ impl ClientStream {
 
     /// Gives the stream up, keeping the count alone.
     pub(super) const fn lose(&mut self) {
-        *self = Self {
-            inputs: self.inputs,
-            missing: 0,
-            expected: Expected::Nothing,
-            ..Self::new()
-        };
+        *self = Self::lost(self.inputs);
     }
 
     /// Follows the next bytes.

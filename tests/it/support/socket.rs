@@ -84,6 +84,22 @@ pub async fn say(socket: &mut Socket<TcpStream>, bytes: &[u8]) {
     assert_eq!(next(socket).await, Some(Message::binary(bytes.to_vec())));
 }
 
+/// A client of selkies at a desktop that is an echo server, as far as it is when it shows the picture.
+pub async fn open_selkies(gateway: &TestGateway, id: &str, session: &str) -> Socket<TcpStream> {
+    let path = format!("/desktop/{id}/api/websockets");
+    let mut socket = open(gateway, &path, session, None).await;
+    for words in ["_gz,1", r#"SETTINGS,{"framerate":60}"#, "cr", "START_VIDEO"] {
+        tell(&mut socket, words).await;
+    }
+    socket
+}
+
+/// Sends text and waits until the desktop's echo is back.
+pub async fn tell(socket: &mut Socket<TcpStream>, words: &str) {
+    socket.send(Message::text(words)).await.unwrap();
+    assert_eq!(next(socket).await, Some(Message::text(words)));
+}
+
 pub async fn next<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     socket: &mut Socket<S>,
 ) -> Option<Message> {
