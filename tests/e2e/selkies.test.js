@@ -1,16 +1,25 @@
 // Responsible for a desktop that is nothing like Kasm's: selkies, over plain HTTP, with another WebSocket path and a
-// check of its own that Origin and Host agree. Its template is all that the gateway knows of it.
+// check of its own that Origin and Host agree. Its template is all that the gateway knows of it, and what its browser
+// sends shows whether somebody is there.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { launch, Person } from './support/browser.js';
+import { fileIn, processes } from './support/engine.js';
 import { artifacts, Gateway } from './support/gateway.js';
+import { Client } from './support/http.js';
 import { story } from './support/story.js';
+import { until } from './support/wait.js';
 
 const TEMPLATES = new URL('../../images/demo.toml', import.meta.url);
+const HOME = '/home/kasm-user';
+// So long that the page is there before, and whoever waits for the picture keeps the pointer moving.
+const PAUSE_S = 20;
 const START_MS = 60_000;
 const REACTION_MS = 20_000;
 const CLICK_AGAIN_MS = 4000;
@@ -29,9 +38,11 @@ let student;
 let page;
 let paper;
 let empty;
+let container;
 
 before(async () => {
-  gateway = await Gateway.start('selkies', {}, { 'deskgate.toml': await readFile(TEMPLATES, 'utf8') });
+  const settings = { DESKTOP_IDLE_PAUSE: `${PAUSE_S}s` };
+  gateway = await Gateway.start('selkies', settings, { 'deskgate.toml': await readFile(TEMPLATES, 'utf8') });
   browser = await launch();
   student = await Person.arrive(browser, gateway.origin);
   paper = await student.page();
@@ -92,7 +103,9 @@ step('a selkies desktop starts from the portal and shows its picture', async () 
   const arrived = () => student.openSocket(page)?.url.endsWith('/api/websockets');
   await student.follow(page, 'the page becomes the desktop', arrived, START_MS);
   try {
+    let there = 0;
     const full = async () => {
+      await page.mouse.move(900 + (there++ % 9), 500);
       empty = await seen(MENU);
       const [all, part] = [await look(await seen()), await look(empty)];
       return Math.min(all.colours, part.colours) >= COLOURS_OF_A_PICTURE;
@@ -135,4 +148,62 @@ step('all that is by the template alone', async () => {
   assert.deepEqual(answers, [404, 404, 404, 200], 'of its API only the health is there');
   const violations = student.reports.filter(({ text }) => /content security policy/i.test(text));
   assert.deepEqual(violations, []);
+});
+
+/** What the engine says of the student's container. */
+async function state() {
+  return (await gateway.installation.containers())[0].state;
+}
+
+/** A name for a file, and what writes it when it is typed into the terminal. */
+function note(name) {
+  const token = randomBytes(8).toString('hex');
+  const written = async () => (await fileIn(container, `${HOME}/${name}.txt`)) === token;
+  return { keys: `echo ${token} > ${name}.txt\n`, written };
+}
+
+step('somebody who types is left alone', async () => {
+  container = (await gateway.installation.containers())[0].id;
+  await page.mouse.click(900, 500);
+  await page.keyboard.press('Control+Alt+t');
+  await until('a shell runs', async () => (await processes(container)).includes('bash'), { within: 20_000 });
+  const begun = note('begun');
+  await until(
+    'the terminal takes a line',
+    async () => {
+      await page.keyboard.type(begun.keys, { delay: 10 });
+      return until('its effect is seen', begun.written, { within: 3000 });
+    },
+    { within: 20_000 },
+  );
+  for (const end = performance.now() + 2 * PAUSE_S * 1000; performance.now() < end; ) {
+    await page.keyboard.press('a');
+    assert.equal(await state(), 'running');
+    await pause(1000);
+  }
+  await page.keyboard.press('Control+c');
+});
+
+step('an open tab that nobody touches lets it sleep, and stays', async () => {
+  const socket = student.openSocket(page);
+  assert.ok(socket);
+  await until('the desktop is paused', async () => (await state()) === 'paused', { within: 60_000, every: 200 });
+  // The client goes on by itself, and no pointer moves because the page does.
+  for (const end = performance.now() + PAUSE_S * 1000; performance.now() < end; await pause(500)) {
+    assert.equal(await state(), 'paused');
+  }
+  assert.equal(student.openSocket(page), socket, 'the stream is the same, and open');
+  const client = Client.bearer(gateway.origin, await student.secret());
+  assert.equal((await client.list())[0].status, 'paused');
+  await shot('selkies-paused');
+});
+
+step('a key wakes it, and nothing that was typed is lost', async () => {
+  const socket = student.openSocket(page);
+  const woken = note('woken');
+  await page.keyboard.type(woken.keys, { delay: 5 });
+  await until('what was typed into a sleeping desktop happens', woken.written, { within: 20_000 });
+  assert.equal(await state(), 'running');
+  assert.equal(student.openSocket(page), socket, 'no stream was opened again');
+  await shot('selkies-woken');
 });
