@@ -4,6 +4,7 @@
 mod acme;
 mod hours;
 pub mod mistake;
+mod mounts;
 pub mod parse;
 pub mod raw;
 pub mod reference;

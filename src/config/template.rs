@@ -190,7 +190,8 @@ mod tests {
         let raws: Vec<RawTemplate> = file["template"].clone().try_into().expect("tables");
         let mut mistakes = Vec::new();
         let raws = raws.into_iter();
-        let templates = raws.map(|raw| raw.resolve(&mut mistakes)).collect();
+        let templates: Vec<Template> = raws.map(|raw| raw.resolve(&mut mistakes)).collect();
+        super::super::mounts::check(&templates, &mut mistakes);
         assert_eq!(mistakes, []);
         templates
     }
@@ -281,6 +282,42 @@ mod tests {
             (
                 "mounts = [{ source = 'class-{group}', target = '/c', groups = ['a'] }]",
                 "source",
+    #[test]
+    fn neither_a_part_of_the_host_nor_what_holds_one_is_mounted() {
+        let source = |source: &str| {
+            let mount = format!("mounts = [{{ source = '{source}', target = '/x' }}]");
+            resolve(&format!("id = 'a'\nimage = 'i'\n{mount}")).1
+        };
+        let refused = [
+            "/",
+            "/etc",
+            "/lib64",
+            "/var",
+            "/var/lib",
+            "/var/lib/docker",
+            "/var/lib/docker/volumes",
+            "/var/lib/containers",
+            "/var/run/docker.sock",
+            "/var/spool",
+            "/srv/../etc",
+            "/srv/",
+        ];
+        for place in refused {
+            let mistakes = source(place);
+            assert_eq!(mistakes.len(), 1, "{place}: {mistakes:?}");
+            assert!(mistakes[0].contains("its system"), "{mistakes:?}");
+        }
+        for place in [
+            "/srv",
+            "/srv/var",
+            "/variety",
+            "/var/lib/school",
+            "/home/all",
+        ] {
+            assert_eq!(source(place), Vec::<String>::new(), "{place}");
+        }
+    }
+
             ),
             (
                 "mounts = [{ source = 'class-{group}', target = '/c/{group}' }]",
@@ -305,5 +342,9 @@ mod tests {
         }
         let (_, mistakes) = resolve("");
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+            (
+                "mounts = [{ source = '/{group}', target = '/c/{group}', groups = ['etc', 'a'] }]",
+                "/etc",
+            ),
     }
 }

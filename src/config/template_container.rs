@@ -9,12 +9,30 @@ use crate::model::notice::Notice;
 use crate::model::template::{Device, Home, NetworkPolicy, Sandbox, Seccomp, Stop, Template};
 
 /// Places of the host that nobody gives to desktops by a slip: with them goes the host itself.
-const HOST_ITSELF: [&str; 12] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+const HOST_ITSELF: [&str; 16] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
     "/var/run",
+    "/var/spool/at",
+    "/var/spool/cron",
 ];
-/// Docker's own files, which are the host as well.
-const ENGINE_FILES: &str = "/var/lib/docker";
+/// The files of engines, which are the host as well.
+const ENGINE_FILES: [&str; 3] = [
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+];
 /// Largest seccomp profile, bytes.
 const MAX_PROFILE: u64 = 256 * 1024;
 
@@ -121,7 +139,7 @@ fn notice(value: &toml::Value) -> Option<Notice> {
 }
 
 fn mount(table: &mut Table<'_>) -> SharedMount {
-    let expected = "a volume's name, or a directory of the host that is not part of the system";
+    let expected = "a volume's name, or a directory of the host that neither is a part of its system nor holds one";
     let source = required(table, "source", expected, |text| {
         is_volume(text) || is_shared_directory(text)
     });
@@ -141,6 +159,12 @@ fn mount(table: &mut Table<'_>) -> SharedMount {
     }
     if !mount.is_per_group() && !mount.groups.is_empty() {
         let expected = "together with {group} in source and in target";
+    // Every group has its own path, and a group may be called like a part of the system.
+    let mounts = mount.of(&mount.groups);
+    let mut directories = mounts.iter().filter(|one| one.source.starts_with('/'));
+    if let Some(one) = directories.find(|one| !is_shared_directory(&one.source)) {
+        table.wrong("source", Some(one.source.clone()), expected);
+    }
         table.wrong("groups", Some(mount.groups.join(", ")), expected);
     }
     mount
@@ -156,13 +180,13 @@ fn is_volume(text: &str) -> bool {
 }
 
 fn is_shared_directory(text: &str) -> bool {
-    let below = |place: &str| {
-        text.strip_prefix(place)
+    let path = text.replace(GROUP, "x");
+    let is_in = |path: &str, place: &str| {
+        path.strip_prefix(place)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    is_path(&text.replace(GROUP, "x"))
-        && !HOST_ITSELF.into_iter().any(below)
-        && !below(ENGINE_FILES)
+    let mut places = HOST_ITSELF.into_iter().chain(ENGINE_FILES);
+    is_path(&path) && !places.any(|place| is_in(&path, place) || is_in(place, &path))
 }
 
 fn is_capability(text: &str) -> bool {

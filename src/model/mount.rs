@@ -96,7 +96,7 @@ mod tests {
     fn a_folder_for_each_group_that_is_configured_and_theirs() {
         let classes = SharedMount {
             source: "class-{group}".into(),
-            target: "/home/kasm-user/Classes/{group}".into(),
+            target: "/mnt/Classes/{group}".into(),
             read_only: false,
             groups: vec!["klasse.8a".into(), "klasse.8b".into(), "Chor AG".into()],
         };
@@ -104,7 +104,7 @@ mod tests {
         let mounts = classes.of(&theirs);
         let sources: Vec<&str> = mounts.iter().map(|mount| mount.source.as_str()).collect();
         assert_eq!(sources, ["class-klasse.8a", "class-Chor_20AG"]);
-        assert_eq!(mounts[1].target, "/home/kasm-user/Classes/Chor_20AG");
+        assert_eq!(mounts[1].target, "/mnt/Classes/Chor_20AG");
         assert!(classes.of(&[]).is_empty());
     }
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::mistake::Mistake;
-use super::super::{DesktopConfig, EngineConfig, Reach, Secret, parse};
+use super::super::{DesktopConfig, EngineConfig, Reach, Secret, mounts, parse};
 use super::Reader;
 use crate::model::subnet::SubnetPool;
 use crate::model::template::Template;
@@ -40,6 +40,7 @@ impl Reader {
             templates.push(Template::kasm(image, port.unwrap_or(6901)));
         }
         self.refuse_double_templates(&templates);
+        mounts::check(&templates, &mut self.mistakes);
         let reach = self.parsed("DESKTOP_REACH", "port or network", |text| match text {
             "port" => Some(Reach::Port),
             "network" => Some(Reach::Network),

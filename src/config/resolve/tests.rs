@@ -275,3 +275,24 @@ fn a_collector_is_an_address_and_a_part_of_the_requests() {
         assert_eq!(error.0[0].key, key);
     }
 }
+
+#[test]
+fn gateway_and_filter_refuse_the_same_mounts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("deskgate.toml");
+    let mounts = "mounts = [{ source = '/srv/all', target = '/mnt/all', read_only = false }, \
+        { source = '/srv/all/8a', target = '/mnt/8a' }]";
+    let text = format!("instance = 'school'\n[[template]]\nid = 'a'\nimage = 'i'\n{mounts}\n");
+    std::fs::write(&file, text).expect("a file");
+    let env = |key: &str| {
+        let mut good = GOOD.iter();
+        good.find(|(name, _)| *name == key)
+            .map(|(_, value)| (*value).to_owned())
+    };
+    let raw = || Raw::load(Some(&file), &env);
+    let gateway = Config::resolve(raw()).expect_err("refused").0;
+    let filter = FilterConfig::resolve(raw()).expect_err("refused").0;
+    assert_eq!(gateway, filter);
+    assert_eq!(gateway[0].key, "template \"a\", mounts 2, source");
+    assert_eq!(gateway.len(), 1);
+}
