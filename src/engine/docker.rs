@@ -79,7 +79,7 @@ pub struct DockerEngine {
     /// Held while the network is looked for and made.
     preparing: Mutex<()>,
     /// Whether it was said that this engine keeps no volume to a size.
-    without_quota: AtomicBool,
+    warned_of_quota: AtomicBool,
 }
 
 impl DockerEngine {
@@ -97,7 +97,7 @@ impl DockerEngine {
             deadlines,
             client: OnceCell::new(),
             preparing: Mutex::new(()),
-            without_quota: AtomicBool::new(false),
+            warned_of_quota: AtomicBool::new(false),
         }
     }
 
@@ -317,7 +317,7 @@ impl Engine for DockerEngine {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        create::container(self.client().await?, spec, &self.without_quota).await
+        create::container(self.client().await?, spec, &self.warned_of_quota).await
     }
 
     async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::authority::Authority;
 use crate::support::collector::Collector;
+use crate::support::fake_daemon::FakeDaemon;
 use crate::support::gateway::TestGateway;
 use crate::support::postgres::OwnDatabase;
 
@@ -383,4 +384,45 @@ async fn a_database_server_that_lets_nobody_in_says_why() {
         checked.assert("database", "fail", words);
     }
     own.drop().await;
+}
+
+#[tokio::test]
+async fn whether_homes_are_kept_to_a_size_is_tried_and_nothing_is_left() {
+    let gateway = TestGateway::start().await;
+    let mut site = Site::new(&gateway.config.oidc.issuer);
+    let daemon = FakeDaemon::start();
+    daemon.has_image("i:1");
+    site.environment.push(("DOCKER_HOST", daemon.host()));
+    let file = site.directory.path().join("deskgate.toml");
+    let write = |quota: &str| {
+        let other = "[[template]]\nid = 'other'\nimage = 'i:1'\n";
+        let text = format!("{other}[[template]]\nid = 'desk'\nimage = 'i:1'\n{quota}");
+        std::fs::write(&file, text).unwrap();
+    };
+    write("");
+    assert!(site.check(&[]).await.lines("homes").is_empty());
+    write("home_quota = '1g'\n");
+    site.check(&[]).await.assert("homes", "ok", "desk");
+    for (status, words, outcome, said) in [
+        (
+            "400 Bad Request",
+            "quota size requested but no quota support",
+            "warn",
+            "home_quota of template desk has no effect",
+        ),
+        (
+            "403 Forbidden",
+            "deskgate engine-filter: no",
+            "fail",
+            "engine-filter: no",
+        ),
+    ] {
+        daemon.refuses_quotas(Some((status, words)));
+        site.check(&[]).await.assert("homes", outcome, said);
+    }
+    let made = daemon.asked();
+    let made = made.iter().filter(|asked| *asked == "POST /volumes/create");
+    assert_eq!(made.count(), 3);
+    assert!(daemon.volumes().is_empty(), "{:?}", daemon.volumes());
+    gateway.stop().await;
 }

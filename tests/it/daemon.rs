@@ -6,12 +6,13 @@ use std::time::Duration;
 use deskgate::app::Core;
 use deskgate::clock::{Clock, SystemClock};
 use deskgate::config::raw::Raw;
-use deskgate::config::{Config, EngineConfig};
+use deskgate::config::{Config, EngineConfig, Reach};
 use deskgate::desktop::DesktopError;
 use deskgate::engine::docker::{Deadlines, DockerEngine};
+use deskgate::engine::spec::{Belongings, ContainerSpec, Place};
 use deskgate::engine::{Engine, EngineError, Percent, PullFailure};
 use deskgate::model::desktop::{Desktop, State};
-use deskgate::model::id::DesktopId;
+use deskgate::model::id::{DesktopId, UserId};
 use deskgate::model::template::Template;
 use deskgate::store::containers::Change;
 use deskgate::store::starts::{Limits, Recorded};
@@ -229,4 +230,72 @@ async fn a_desktop_stays_as_it_is_until_the_engine_has_said_otherwise() {
             .contains(&"DELETE /containers/test-c".to_owned())
     );
     core.tasks.stop(Duration::from_secs(1)).await;
+}
+
+const NO_QUOTA: &str = "quota size requested but no quota support";
+
+/// A container for somebody new, with a home that is kept to a size.
+async fn create(engine: &DockerEngine) -> Result<String, EngineError> {
+    let mut template = Template::kasm("i".into(), 6901);
+    template.home_quota = Some(1 << 30);
+    let (id, user) = (DesktopId::random(), UserId::random());
+    let now = SystemClock.timestamp();
+    let row = Desktop::queued(&template, id, user, "test-c".into(), now);
+    let place = Place {
+        instance: "test",
+        reach: Reach::Network,
+        subnets: None,
+    };
+    let spec = ContainerSpec::new(&template, &row, "pw", place, &Belongings::default());
+    soon(engine.create(&spec)).await
+}
+
+/// The sizes to which the daemon's volumes are kept.
+fn sizes(daemon: &FakeDaemon) -> Vec<Option<String>> {
+    let volumes = daemon.volumes().into_iter();
+    volumes
+        .map(|volume| volume["DriverOpts"]["size"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_home_is_without_a_limit_only_where_the_engine_can_keep_none() {
+    let daemon = FakeDaemon::start();
+    let engine = engine(&daemon);
+    let limited = Some((1_u64 << 30).to_string());
+    create(&engine).await.expect("a container");
+    assert_eq!(sizes(&daemon), std::slice::from_ref(&limited));
+    daemon.refuses_quotas(Some(("400 Bad Request", NO_QUOTA)));
+    create(&engine).await.expect("a container");
+    assert_eq!(sizes(&daemon), [limited.clone(), None]);
+    // Its disk was exchanged, say.
+    daemon.refuses_quotas(None);
+    create(&engine).await.expect("a container");
+    assert_eq!(sizes(&daemon), [limited.clone(), None, limited]);
+}
+
+#[tokio::test]
+async fn a_home_that_is_refused_for_another_reason_fails_the_start() {
+    let filtered = "deskgate engine-filter: DriverOpts is not as the configuration says";
+    for refusal in [
+        (
+            "500 Internal Server Error",
+            "failed to set quota limit for projid 9",
+        ),
+        ("403 Forbidden", filtered),
+    ] {
+        let daemon = FakeDaemon::start();
+        let engine = engine(&daemon);
+        daemon.refuses_quotas(Some(refusal));
+        let refused = create(&engine).await;
+        assert!(
+            matches!(refused, Err(EngineError::Refused(_))),
+            "{refused:?}"
+        );
+        let made = "POST /containers/create".to_owned();
+        assert!(!daemon.asked().contains(&made), "{refusal:?}");
+        daemon.refuses_quotas(None);
+        create(&engine).await.expect("a container");
+        assert!(sizes(&daemon)[0].is_some(), "{refusal:?}");
+    }
 }

@@ -135,8 +135,14 @@ async fn docker_check_works_behind_the_filter() {
     assert!(found("template exam reaches"), "{said}");
     assert!(found("template desk reaches"), "{said}");
     assert!(!found("engine can start a container"), "{said}");
+    // Whatever this engine says to volumes of a size, the filter lets the question through.
+    assert!(
+        found("\"homes\"") && !found("no home can be made"),
+        "{said}"
+    );
     let label = format!("label=deskgate.instance={}-check", real.instance);
     assert_eq!(docker(&["ps", "-aq", "--filter", &label]), "");
+    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &label]), "");
     real.clean().await;
 }
 

@@ -1,5 +1,5 @@
 //! `deskgate check`: looks at everything that a gateway needs and says what is wrong, and what to do about it. It changes
-//! nothing, but for containers and networks of its own that it removes again.
+//! nothing, but for containers, networks and a volume of its own that it removes again.
 
 mod authority;
 mod collector;
@@ -51,6 +51,7 @@ async fn everything(config: &Config, report: &mut Report) {
         return;
     }
     services::images(&config.desktops, &engine, report).await;
+    services::quotas(&config.desktops, &engine, &instance, report).await;
     if config.engine.is_here() {
         host::desktop_ports(&config.desktops, &engine, &instance, report).await;
         host::subnets(&config.desktops, report);

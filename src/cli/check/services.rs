@@ -15,8 +15,11 @@ use super::report::Report;
 use crate::authn::oidc::Oidc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseConfig, DesktopConfig};
-use crate::engine::{Engine, EngineError, PullFailure};
-use crate::model::template::Pull;
+use crate::engine::docker::DockerEngine;
+use crate::engine::spec::{LABEL_INSTANCE, home_volume};
+use crate::engine::{Engine, EngineError, PullFailure, probe};
+use crate::model::id::UserId;
+use crate::model::template::{Home, Pull};
 use crate::model::time::Timestamp;
 use crate::outbound::HttpClient;
 use crate::store::{Database, StoreError};
@@ -225,6 +228,49 @@ pub(super) async fn images(config: &DesktopConfig, engine: &dyn Engine, report: 
                 "correct KASM_IMAGE or the template's image; from a private registry bring it by hand (docker login, docker pull), or with docker load",
             ),
         }
+    }
+}
+
+/// Whether homes are kept to the size that their template says, tried with a volume of its own.
+pub(super) async fn quotas(
+    config: &DesktopConfig,
+    engine: &DockerEngine,
+    instance: &str,
+    report: &mut Report,
+) {
+    let templates = config.templates.iter();
+    let limited = templates.filter(|one| one.home == Home::Volume && one.home_quota.is_some());
+    let limited: Vec<_> = limited.collect();
+    let Some((template, quota)) = limited
+        .first()
+        .and_then(|one| one.home_quota.map(|q| (*one, q)))
+    else {
+        return;
+    };
+    let names: Vec<&str> = limited.iter().map(|one| one.id.as_str()).collect();
+    let names = names.join(", ");
+    let instance = probe::instance(instance);
+    // What an earlier run left that was killed.
+    let left = [(LABEL_INSTANCE, instance.clone())];
+    let tried = match engine.remove_volumes(&left).await {
+        Ok(_) => {
+            let home = home_volume(&instance, UserId::random(), template, 0);
+            engine.keeps_quota(&home, quota).await
+        }
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(true) => report.ok("homes", format!("the engine keeps homes to home_quota (template {names})")),
+        Ok(false) => report.warn(
+            "homes",
+            format!("home_quota of template {names} has no effect: the engine keeps no volume to a size"),
+            "put Docker's directory onto XFS that is mounted with pquota, before homes are made; or leave home_quota out, and watch the disk",
+        ),
+        Err(error) => report.fail(
+            "homes",
+            format!("no home can be made for template {names}: {}", ErrorChain(&error)),
+            "see what the engine says to docker volume create --opt size=1g test; behind deskgate engine-filter give both the same deskgate.toml",
+        ),
     }
 }
 

@@ -10,24 +10,41 @@ use bollard::models::{
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::super::EngineError;
 use super::super::spec::{ContainerSpec, HomeVolume, LABEL_INSTANCE};
-use super::{CALL_TIMEOUT, within};
+use super::super::{Engine as _, EngineError};
+use super::trouble::lacks_quota;
+use super::{CALL_TIMEOUT, DockerEngine, within};
 use crate::model::mount::Mount;
 use crate::model::template::{Sandbox, Seccomp};
 use crate::telemetry::ErrorChain;
 
-/// Makes a container and returns its id.
+impl DockerEngine {
+    /// Whether the engine keeps a volume to a size, tried with one like `home`, which has to be nobody's: it is removed.
+    ///
+    /// # Errors
+    /// Whatever else the engine says to it.
+    pub async fn keeps_quota(&self, home: &HomeVolume, quota: u64) -> Result<bool, EngineError> {
+        let made = self.client().await?.create_volume(volume_body(home, quota));
+        let keeps = match within(CALL_TIMEOUT, made).await {
+            Ok(_) => true,
+            Err(error) if lacks_quota(&error) => false,
+            Err(error) => return Err(error),
+        };
+        self.remove_volume(&home.name).await?;
+        Ok(keeps)
+    }
+}
+
+/// Makes a container and returns its id. `warned` is whether it was said that this engine keeps no volume to a size.
 pub(super) async fn container(
     client: &Docker,
     spec: &ContainerSpec,
-    without_quota: &AtomicBool,
+    warned: &AtomicBool,
 ) -> Result<String, EngineError> {
     if let Some(home) = &spec.home
         && let Some(quota) = home.quota
-        && !without_quota.load(Ordering::Relaxed)
     {
-        volume_with_quota(client, home, quota, without_quota).await?;
+        volume_with_quota(client, home, quota, warned).await?;
     }
     let options = CreateContainerOptionsBuilder::new()
         .name(&spec.name)
@@ -37,12 +54,13 @@ pub(super) async fn container(
 }
 
 /// Makes the volume of a home that is not there yet, with a limit where the file system below Docker's directory
-/// has project quotas. Where it has none, the volume is made with the container, without a limit.
+/// has project quotas. Where it has none, the volume is made with the container, without a limit. Each new home asks
+/// again: a limit that is left out once is left out for good.
 async fn volume_with_quota(
     client: &Docker,
     home: &HomeVolume,
     quota: u64,
-    without_quota: &AtomicBool,
+    warned: &AtomicBool,
 ) -> Result<(), EngineError> {
     match within(CALL_TIMEOUT, client.inspect_volume(&home.name)).await {
         Err(EngineError::NotFound) => {}
@@ -51,8 +69,8 @@ async fn volume_with_quota(
     let made = client.create_volume(volume_body(home, quota));
     match within(CALL_TIMEOUT, made).await {
         Ok(_) => Ok(()),
-        Err(error @ EngineError::Refused(_)) => {
-            if !without_quota.swap(true, Ordering::Relaxed) {
+        Err(error) if lacks_quota(&error) => {
+            if !warned.swap(true, Ordering::Relaxed) {
                 tracing::warn!(error = %ErrorChain(&error), "this engine keeps no volume to a size: home_quota has no effect");
             }
             Ok(())

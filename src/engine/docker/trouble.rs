@@ -17,6 +17,13 @@ const PORT_WORDS: [&str; 3] = [
 pub(crate) const FILTER: &str = "deskgate engine-filter: ";
 /// No room for an image, a container or its files.
 const DISK_WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
+/// No volume is kept to a size: as Docker says it since 20.10, as it did before, as Podman does.
+const NO_QUOTA_WORDS: [&str; 4] = [
+    "no quota support",
+    "invalid option: \"size\"",
+    "invalid option key: \"size\"",
+    "does not support project quota",
+];
 /// The registry wants somebody else, or nobody, to have the image.
 const DENIED_WORDS: [&str; 6] = [
     "pull access denied",
@@ -93,6 +100,14 @@ pub(super) fn sort_pull(error: Error, limit: Duration) -> EngineError {
         _ => PullFailure::Other,
     };
     EngineError::Pull(failure, error)
+}
+
+/// Whether a volume was refused because this engine keeps none to a size, and for no other reason.
+pub(super) fn lacks_quota(error: &EngineError) -> bool {
+    let EngineError::Refused(Error::DockerResponseServerError { message, .. }) = error else {
+        return false;
+    };
+    has(message, &NO_QUOTA_WORDS)
 }
 
 /// Whether an answer of 404 is about a thing that Docker does not have. Whatever else listens at its address answers 404
@@ -174,6 +189,41 @@ mod tests {
             kind(&sort(Error::IOError { err: broken }, LIMIT)),
             "Unreachable"
         );
+    }
+
+    #[test]
+    fn only_an_engine_that_keeps_no_volume_to_a_size_is_taken_for_one() {
+        for (status, message, expected) in [
+            (400, "quota size requested but no quota support", true),
+            (400, "create x: invalid option: \"size\"", true),
+            (400, "create x: invalid option key: \"size\"", true),
+            (
+                500,
+                "volume options size and inodes not supported. Filesystem does not support Project Quota",
+                true,
+            ),
+            (
+                403,
+                "deskgate engine-filter: DriverOpts is not as the configuration says",
+                false,
+            ),
+            (
+                500,
+                "error creating volume root path: permission denied",
+                false,
+            ),
+            (
+                500,
+                "failed to set quota limit for projid 9: no space left on device",
+                false,
+            ),
+            (400, "create x: invalid size: \"many\"", false),
+            (404, "no quota support", true),
+        ] {
+            let error = sort(answer(status, message), LIMIT);
+            assert_eq!(lacks_quota(&error), expected, "{message}");
+        }
+        assert!(!lacks_quota(&EngineError::NotFound));
     }
 
     #[test]

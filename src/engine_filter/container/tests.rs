@@ -379,15 +379,18 @@ fn networks_volumes_and_commands_are_those_of_the_configuration() {
             }
         }
         let (plain, user) = (&rules.templates[2], UserId::random());
-        let home = spec::home_volume("school", user, plain, 2);
-        let body = serde_json::to_value(create::volume_body(&home, 1 << 30)).expect("JSON");
+        let mut body = Value::Null;
         let ask = |body: &Value| rules.volume(body.to_string().as_bytes());
-        assert_eq!(ask(&body), Ok(body.clone()));
-        for (what, other) in mutations(&body) {
-            assert!(
-                ask(&other).is_err() || what == "/Name",
-                "{what} of {body:#}"
-            );
+        for instance in ["school-check", "school"] {
+            let home = spec::home_volume(instance, user, plain, 2);
+            body = serde_json::to_value(create::volume_body(&home, 1 << 30)).expect("JSON");
+            assert_eq!(ask(&body), Ok(body.clone()));
+            for (what, other) in mutations(&body) {
+                assert!(
+                    ask(&other).is_err() || what == "/Name",
+                    "{what} of {body:#}"
+                );
+            }
         }
         let mut bind = body.clone();
         bind["DriverOpts"] = json!({ "type": "none", "o": "bind", "device": "/" });
@@ -492,8 +495,10 @@ fn lists_are_of_this_installation_and_images_are_templates() {
     assert_eq!(ask("/images/other/json"), Err(Refusal::Image));
     assert_eq!(ask("/images/create?fromImage=all%3A1&platform="), Ok(()));
     assert_eq!(ask("/images/create?fromImage=alpine"), Err(Refusal::Image));
-    let home = spec::home_name("school", UserId::random(), "gone", 1);
-    assert_eq!(ask(&format!("/volumes/{home}")), Ok(()));
+    for instance in ["school", "school-check"] {
+        let home = spec::home_name(instance, UserId::random(), "gone", 1);
+        assert_eq!(ask(&format!("/volumes/{home}")), Ok(()));
+    }
     assert_eq!(ask("/volumes/database"), Err(Refusal::Foreign("volume")));
 }
 

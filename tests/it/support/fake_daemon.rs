@@ -42,6 +42,9 @@ struct State {
     containers: Vec<Value>,
     pull: Vec<Step>,
     images: Vec<String>,
+    volumes: Vec<Value>,
+    /// Status and words with which it refuses volumes of a size.
+    no_quota: Option<(&'static str, String)>,
     asked: Vec<String>,
 }
 
@@ -61,6 +64,8 @@ impl FakeDaemon {
             containers: Vec::new(),
             pull: Vec::new(),
             images: Vec::new(),
+            volumes: Vec::new(),
+            no_quota: None,
             asked: Vec::new(),
         }));
         let mut serving = JoinSet::new();
@@ -109,6 +114,17 @@ impl FakeDaemon {
         self.state.lock().unwrap().images.push(image.to_owned());
     }
 
+    /// Refuses volumes of a size from now on, or not any more.
+    pub fn refuses_quotas(&self, refusal: Option<(&'static str, &str)>) {
+        let refusal = refusal.map(|(status, words)| (status, words.to_owned()));
+        self.state.lock().unwrap().no_quota = refusal;
+    }
+
+    /// Its volumes as they were asked for.
+    pub fn volumes(&self) -> Vec<Value> {
+        self.state.lock().unwrap().volumes.clone()
+    }
+
     /// The requests so far: method and path.
     pub fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
@@ -124,6 +140,16 @@ async fn head(stream: &mut UnixStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
+/// The body that a head announces.
+async fn body(stream: &mut UnixStream, head: &str) -> Option<Value> {
+    let head = head.to_ascii_lowercase();
+    let (_, length) = head.split_once("\r\ncontent-length:")?;
+    let length = length.lines().next()?.trim().parse().ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
 async fn serve(mut stream: UnixStream, state: Arc<Mutex<State>>) {
     let Some(head) = head(&mut stream).await else {
         return;
@@ -137,6 +163,7 @@ async fn serve(mut stream: UnixStream, state: Arc<Mutex<State>>) {
         .and_then(|rest| rest.split_once('/'))
         .map_or_else(|| target.to_owned(), |(_, path)| format!("/{path}"));
     let path = path.split('?').next().unwrap_or_default().to_owned();
+    let body = body(&mut stream, &head).await.unwrap_or_default();
     let (mood, pull) = {
         let mut state = state.lock().unwrap();
         state.asked.push(format!("{method} {path}"));
@@ -163,15 +190,18 @@ async fn serve(mut stream: UnixStream, state: Arc<Mutex<State>>) {
             answer(&mut stream, ("200 OK", "text/plain"), "OK").await;
         }
         Mood::Well => {
-            let (status, body) = well(&state.lock().unwrap(), method, &path);
-            let body = body.to_string();
+            let (status, body) = well(&mut state.lock().unwrap(), (method, &path), &body);
+            let body = match body {
+                Value::Null => String::new(),
+                body => body.to_string(),
+            };
             answer(&mut stream, (status, "application/json"), &body).await;
         }
     }
 }
 
 /// What a daemon that is well answers.
-fn well(state: &State, method: &str, path: &str) -> (&'static str, Value) {
+fn well(state: &mut State, (method, path): (&str, &str), body: &Value) -> (&'static str, Value) {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let missing = |what: &str, name: &str| {
         let message = format!("No such {what}: {name}");
@@ -200,6 +230,47 @@ fn well(state: &State, method: &str, path: &str) -> (&'static str, Value) {
                 None => missing("container", name),
             }
         }
+        ("POST", ["containers", "create"]) => {
+            let volumes = body["HostConfig"]["Mounts"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            for mount in volumes.filter(|mount| mount["Type"] == "volume") {
+                let name = &mount["Source"];
+                if !state.volumes.iter().any(|known| known["Name"] == *name) {
+                    state.volumes.push(json!({ "Name": name }));
+                }
+            }
+            ("201 Created", json!({ "Id": "abc", "Warnings": [] }))
+        }
+        ("GET", ["volumes"]) => ("200 OK", json!({ "Volumes": [], "Warnings": null })),
+        ("POST", ["volumes", "create"]) => match &state.no_quota {
+            Some((status, words)) if body["DriverOpts"]["size"].is_string() => {
+                (*status, json!({ "message": words }))
+            }
+            _ => {
+                state.volumes.push(body.clone());
+                (
+                    "201 Created",
+                    volume(body["Name"].as_str().unwrap_or_default()),
+                )
+            }
+        },
+        ("GET", ["volumes", name]) => {
+            match state.volumes.iter().any(|known| known["Name"] == *name) {
+                true => ("200 OK", volume(name)),
+                false => missing("volume", name),
+            }
+        }
+        ("DELETE", ["volumes", name]) => {
+            let before = state.volumes.len();
+            state.volumes.retain(|known| known["Name"] != *name);
+            if state.volumes.len() < before {
+                ("204 No Content", Value::Null)
+            } else {
+                missing("volume", name)
+            }
+        }
         ("DELETE", ["containers", name]) => missing("container", name),
         ("GET", ["images", image @ .., "json"]) => {
             let image = image.join("/").replace("%3A", ":");
@@ -211,6 +282,18 @@ fn well(state: &State, method: &str, path: &str) -> (&'static str, Value) {
         }
         _ => ("404 Not Found", json!({ "message": "page not found" })),
     }
+}
+
+/// What an inspection of a volume says.
+fn volume(name: &str) -> Value {
+    json!({
+        "Name": name,
+        "Driver": "local",
+        "Mountpoint": "/x",
+        "Labels": {},
+        "Options": {},
+        "Scope": "local",
+    })
 }
 
 async fn answer(stream: &mut UnixStream, (status, kind): (&str, &str), body: &str) {
