@@ -166,18 +166,26 @@ mod tests {
             }
         );
         assert_eq!(mistakes, Vec::<String>::new());
-        let (template, mistakes) = resolve(
+        let (selkies, mistakes) = resolve(
             "id = 'a'\nimage = 'i'\npreset = 'selkies'\nscheme = 'https'\nprefix = 'keep'\ncpus = 1\nauth = { user = 'x' }",
         );
         assert_eq!(mistakes, Vec::<String>::new());
         assert_eq!(
-            (template.scheme, template.prefix),
+            (selkies.scheme, selkies.prefix),
             (Scheme::Https, Prefix::Keep)
         );
-        assert_eq!(template.cpu_millis, 1000);
+        assert_eq!(selkies.cpu_millis, 1000);
+        let (template, mistakes) = resolve(
+            "id = 'a'\nimage = 'i'\nenv = { START_PULSEAUDIO = '1', LANG = 'de' }\nviewer_auth = { user = 'v' }",
+        );
+        assert_eq!(mistakes, Vec::<String>::new());
+        assert_eq!(template.viewer_auth.as_deref(), Some("v"));
+        let env = |name: &str| template.env.get(name).map(String::as_str);
+        let both = [env("START_PULSEAUDIO"), env("LANG"), env("KASM_SVC_AUDIO")];
+        assert_eq!(both, [Some("1"), Some("de"), Some("0")]);
         let Auth::Basic {
             user, password_env, ..
-        } = template.auth
+        } = selkies.auth
         else {
             panic!("Basic");
         };
@@ -275,14 +283,6 @@ mod tests {
     }
 
     #[test]
-    fn what_only_makes_sense_together_is_checked_together() {
-        for (line, key) in [
-            ("scheme = 'http'\ntls_verify = 'pin'", "tls_verify"),
-            ("preset = 'novnc'\nresolution = '800x600'", "resolution"),
-            (
-                "mounts = [{ source = 'class-{group}', target = '/c', groups = ['a'] }]",
-                "source",
-    #[test]
     fn neither_a_part_of_the_host_nor_what_holds_one_is_mounted() {
         let source = |source: &str| {
             let mount = format!("mounts = [{{ source = '{source}', target = '/x' }}]");
@@ -318,6 +318,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_only_makes_sense_together_is_checked_together() {
+        for (line, key) in [
+            ("scheme = 'http'\ntls_verify = 'pin'", "tls_verify"),
+            ("view = 'none'\nviewer_auth = { user = 'x' }", "viewer_auth"),
+            (
+                "auth = { none = true }\nviewer_auth = { user = 'x' }",
+                "viewer_auth",
+            ),
+            ("viewer_auth = { user = 'a:b' }", "user"),
+            ("viewer_auth = {}", "user"),
+            ("preset = 'novnc'\nresolution = '800x600'", "resolution"),
+            (
+                "mounts = [{ source = 'class-{group}', target = '/c', groups = ['a'] }]",
+                "source",
             ),
             (
                 "mounts = [{ source = 'class-{group}', target = '/c/{group}' }]",
@@ -326,6 +341,10 @@ mod tests {
             (
                 "mounts = [{ source = 'all', target = '/c', groups = ['a'] }]",
                 "groups",
+            ),
+            (
+                "mounts = [{ source = '/{group}', target = '/c/{group}', groups = ['etc', 'a'] }]",
+                "/etc",
             ),
             ("mounts = [{ source = 'all' }]", "target"),
             ("warm = 2", "warm"),
@@ -342,9 +361,5 @@ mod tests {
         }
         let (_, mistakes) = resolve("");
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
-            (
-                "mounts = [{ source = '/{group}', target = '/c/{group}', groups = ['etc', 'a'] }]",
-                "/etc",
-            ),
     }
 }

@@ -43,10 +43,8 @@ pub(super) fn read(table: &mut Table<'_>, template: &mut Template) {
     set(&mut template.cpu_millis, cpus);
     set(&mut template.pids, table.number("pids", (16, 1_000_000)));
     let expected = "variables whose names are of letters, digits and _";
-    set(
-        &mut template.env,
-        table.pairs("env", expected, |name, _| is_variable(name)),
-    );
+    let env = table.pairs("env", expected, |name, _| is_variable(name));
+    template.env.extend(env.unwrap_or_default());
     let expected = "the name of an environment variable";
     let variable = table.parsed("resolution_env", expected, |text| {
         is_variable(text).then(|| text.to_owned())
@@ -159,13 +157,13 @@ fn mount(table: &mut Table<'_>) -> SharedMount {
     }
     if !mount.is_per_group() && !mount.groups.is_empty() {
         let expected = "together with {group} in source and in target";
+        table.wrong("groups", Some(mount.groups.join(", ")), expected);
+    }
     // Every group has its own path, and a group may be called like a part of the system.
     let mounts = mount.of(&mount.groups);
     let mut directories = mounts.iter().filter(|one| one.source.starts_with('/'));
     if let Some(one) = directories.find(|one| !is_shared_directory(&one.source)) {
         table.wrong("source", Some(one.source.clone()), expected);
-    }
-        table.wrong("groups", Some(mount.groups.join(", ")), expected);
     }
     mount
 }

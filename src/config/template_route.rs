@@ -3,7 +3,7 @@
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::table::Table;
-use super::template::{is_path, is_variable, set};
+use super::template::{is_path, is_variable, required, set};
 use crate::model::template::{
     Auth, HeaderRules, HostHeader, Origin, PLACEHOLDERS, Prefix, Ready, SIZE_PLACEHOLDERS, Scheme,
     Template, TlsVerify, View,
@@ -30,6 +30,9 @@ const CHANGEABLE: [&str; 16] = [
     "x-robots-tag",
 ];
 
+/// How a user name of Basic authentication should be.
+const USER: &str = "a user name without a colon";
+
 pub(super) fn read(table: &mut Table<'_>, template: &mut Template) {
     set(&mut template.port, table.number("port", (1, u16::MAX)));
     let schemes = [("http", Scheme::Http), ("https", Scheme::Https)];
@@ -45,6 +48,10 @@ pub(super) fn read(table: &mut Table<'_>, template: &mut Template) {
         &mut template.auth,
         table.table("auth", |table| auth(table, default)),
     );
+    let viewer = table.table("viewer_auth", |table| {
+        required(table, "user", USER, is_user)
+    });
+    template.viewer_auth = viewer;
     let prefixes = [("strip", Prefix::Strip), ("keep", Prefix::Keep)];
     set(&mut template.prefix, table.word("prefix", &prefixes));
     let expected = "variables, with no other placeholder than {id}, {prefix} and {prefix_bare}";
@@ -102,6 +109,11 @@ fn pictures(table: &mut Table<'_>, template: &mut Template) {
     set(&mut template.screenshot, screenshot);
     let views = [("none", View::None), ("rfb", View::Rfb)];
     set(&mut template.view, table.word("view", &views));
+    let can_look = template.view == View::Rfb && template.auth != Auth::None;
+    if template.viewer_auth.is_some() && !can_look {
+        let expected = "set only together with auth and with view = \"rfb\"";
+        table.wrong("viewer_auth", template.viewer_auth.clone(), expected);
+    }
 }
 
 /// `{ none = true }`, or Basic authentication with the fields that differ from the preset's.
@@ -115,14 +127,8 @@ fn auth(table: &mut Table<'_>, default: Auth) -> Auth {
         Auth::None => ("kasm_user".into(), "VNC_PW".into(), None),
     };
     let none = table.flag("none").unwrap_or(false);
-    let expected = "a user name without a colon";
-    set(
-        &mut user,
-        table.parsed("user", expected, |text| {
-            let fits = !text.is_empty() && text.is_ascii() && !text.contains(':');
-            fits.then(|| text.to_owned())
-        }),
-    );
+    let said = table.parsed("user", USER, |text| is_user(text).then(|| text.to_owned()));
+    set(&mut user, said);
     let variable = |text: &str| is_variable(text).then(|| text.to_owned());
     let expected = "the name of an environment variable";
     set(
@@ -140,6 +146,10 @@ fn auth(table: &mut Table<'_>, default: Auth) -> Auth {
         password_env,
         user_env,
     }
+}
+
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && text.is_ascii() && !text.contains(':')
 }
 
 fn headers(table: &mut Table<'_>) -> HeaderRules {

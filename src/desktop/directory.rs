@@ -35,6 +35,8 @@ pub struct Entry {
     pub upstream: Upstream,
     /// The confining policy of its answers, once one was made.
     pub policy: OnceLock<HeaderValue>,
+    /// Whether it does not know the user who only sees. It is not asked again: KasmVNC keeps out who fails five times.
+    pub viewer_refused: AtomicBool,
     /// Cancelled when it stops running.
     pub gone: CancellationToken,
     streams: AtomicU32,
@@ -72,6 +74,7 @@ impl Entry {
             template,
             upstream,
             policy: OnceLock::new(),
+            viewer_refused: AtomicBool::new(false),
             gone: CancellationToken::new(),
             streams: AtomicU32::new(0),
             last_accessed: AtomicI64::new(0),

@@ -156,10 +156,14 @@ impl Desktops {
     async fn before_stop(&self, desktop: &Desktop, template: &Template) {
         let engine = &self.inner.parts.engine;
         let Template { stop, .. } = template;
-        match engine
-            .exec(&desktop.container_name, &stop.pre_stop, stop.timeout)
-            .await
-        {
+        let name = &desktop.container_name;
+        let run = || engine.exec(name, &stop.pre_stop, stop.timeout);
+        let mut ran = run().await;
+        // In a frozen container no command runs.
+        if matches!(ran, Err(EngineError::Refused(_))) && engine.unpause(name).await.is_ok() {
+            ran = run().await;
+        }
+        match ran {
             Ok(Some(0)) | Err(EngineError::NotFound) => {}
             Ok(code) => tracing::warn!(desktop = %desktop.id, code, "pre_stop failed"),
             Err(error) => {

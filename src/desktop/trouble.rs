@@ -99,13 +99,15 @@ impl Desktops {
         // Servers that log requests log the header with it, too.
         let nowhere = ([127, 0, 0, 1], 0).into();
         let template = self.template(&row.template);
-        let header = template
-            .and_then(|known| Upstream::new(known, row.id, nowhere, &password).authorization)
-            .and_then(|value| {
-                let text = value.to_str().ok()?;
-                Some(text.strip_prefix("Basic ")?.to_owned())
-            });
-        let secrets = [password.expose(), header.as_deref().unwrap_or_default()];
+        let way = template.map(|known| Upstream::new(known, row.id, nowhere, &password));
+        let headers = way.map(|way| [way.authorization, way.viewer]);
+        let [user, viewer] = headers.unwrap_or_default().map(|value| {
+            let text = value.as_ref().and_then(|value| value.to_str().ok());
+            text.and_then(|text| text.strip_prefix("Basic "))
+                .unwrap_or_default()
+                .to_owned()
+        });
+        let secrets = [password.expose(), &user, &viewer];
         let lines = tidy(&raw, &secrets);
         (!lines.is_empty()).then_some(lines)
     }

@@ -37,6 +37,8 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// `Authorization` that it wants on every request.
     pub authorization: Option<HeaderValue>,
+    /// The same of a user who only sees, if it has one.
+    pub viewer: Option<HeaderValue>,
     /// What stands before every path, if it was told where it is.
     pub prefix: Option<String>,
     /// `Host` that it sees, if it is not the browser's.
@@ -100,8 +102,10 @@ impl Upstream {
             HostHeader::Preserve => None,
             HostHeader::Upstream => Some(addr.to_string()),
         };
+        let viewer = template.viewer_auth.as_ref();
         Self {
             authorization,
+            viewer: viewer.and_then(|user| basic(user, password)),
             prefix: (template.prefix == Prefix::Keep).then(|| prefix_of(id)),
             host,
             rewrites_origin: template.origin == Origin::Rewrite,
@@ -116,10 +120,23 @@ impl Upstream {
             addr,
             scheme,
             authorization: None,
+            viewer: None,
             prefix: None,
             host: None,
             rewrites_origin: false,
             pin: None,
+        }
+    }
+
+    /// The same way for somebody who only looks.
+    #[must_use]
+    pub fn for_viewer(&self) -> Cow<'_, Self> {
+        match &self.viewer {
+            None => Cow::Borrowed(self),
+            viewer => Cow::Owned(Self {
+                authorization: viewer.clone(),
+                ..self.clone()
+            }),
         }
     }
 

@@ -35,6 +35,24 @@ const SELKIES_API: [&str; 13] = [
     "/api/ws",
 ];
 
+/// Services of Kasm's images that only its own platform reaches: sound, uploads, microphone, gamepad, camera.
+const KASM_SERVICES: [&str; 6] = [
+    "KASM_SVC_AUDIO",
+    "KASM_SVC_AUDIO_INPUT",
+    "KASM_SVC_GAMEPAD",
+    "KASM_SVC_UPLOADS",
+    "KASM_SVC_WEBCAM",
+    "START_PULSEAUDIO",
+];
+/// What Kasm runs in its images before it stops them, so that browsers close their windows; other images may lack it.
+const KASM_PRE_STOP: [&str; 3] = [
+    "/bin/sh",
+    "-c",
+    "[ ! -f /dockerstartup/kasm_pre_shutdown_user.sh ] || exec bash /dockerstartup/kasm_pre_shutdown_user.sh",
+];
+/// Longest WebSocket frame that KasmVNC takes, bytes: it closes the connection at a longer one.
+const KASM_FRAME: u64 = 65_535;
+
 /// KasmVNC's picture of itself, which only its owner may ask for.
 const SCREENSHOT: &str = "/api/get_screenshot?width={width}&height={height}&quality=7";
 
@@ -92,6 +110,9 @@ impl Preset {
             template.resolution_env = None;
             template.screenshot = None;
             template.view = View::None;
+            template.max_message = None;
+            template.env = BTreeMap::new();
+            template.stop.pre_stop = Vec::new();
         }
         match self {
             Self::Kasm => {}
@@ -160,6 +181,7 @@ impl Template {
                 password_env: "VNC_PW".into(),
                 user_env: None,
             },
+            viewer_auth: None,
             prefix: Prefix::Strip,
             prefix_env: BTreeMap::new(),
             entry: "/?path={prefix_bare}/websockify&reconnect=true&resize=remote".into(),
@@ -168,7 +190,7 @@ impl Template {
             origin: Origin::Pass,
             deny_paths: vec!["/api".into(), "/Downloads".into()],
             headers: HeaderRules::default(),
-            max_message: None,
+            max_message: Some(KASM_FRAME),
             screenshot: Some(SCREENSHOT.into()),
             view: View::Rfb,
             ready: Ready {
@@ -180,7 +202,7 @@ impl Template {
             stop: Stop {
                 signal: None,
                 timeout: Duration::from_secs(10),
-                pre_stop: Vec::new(),
+                pre_stop: KASM_PRE_STOP.map(str::to_owned).to_vec(),
             },
             notice: None,
             shm_size: 512 << 20,
@@ -199,7 +221,9 @@ impl Template {
                 devices: Vec::new(),
             },
             network: NetworkPolicy::Internet,
-            env: BTreeMap::new(),
+            env: KASM_SERVICES
+                .map(|name| (name.to_owned(), "0".to_owned()))
+                .into(),
             resolution_env: Some("VNC_RESOLUTION".into()),
             resolution: None,
             home_path: "/home/kasm-user".into(),
@@ -234,6 +258,17 @@ mod tests {
         assert!(!template.allows_socket("/api/ws"));
         for hidden in ["/api/switch", "/api/files/x", "/api/upload", "/api/tokens"] {
             assert!(!template.allows_path(hidden), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn what_only_kasms_images_know_is_theirs_alone() {
+        for preset in Preset::ALL {
+            let template = preset.template("image".into());
+            let is_kasm = preset == Preset::Kasm;
+            assert_eq!(template.max_message, is_kasm.then_some(65_535));
+            assert_eq!(template.env.len(), if is_kasm { 6 } else { 0 });
+            assert_eq!(!template.stop.pre_stop.is_empty(), is_kasm);
         }
     }
 

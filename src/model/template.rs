@@ -232,6 +232,8 @@ pub struct Template {
     pub tls_verify: TlsVerify,
     /// What it wants to see.
     pub auth: Auth,
+    /// A user of it who only sees, with the same password: as whom the gateway looks at its screen.
+    pub viewer_auth: Option<String>,
     /// Which path it is asked for.
     pub prefix: Prefix,
     /// Environment that tells it where it is, with placeholders.
@@ -272,7 +274,7 @@ pub struct Template {
     pub sandbox: Sandbox,
     /// What it reaches.
     pub network: NetworkPolicy,
-    /// Further environment.
+    /// Further environment; a table adds to that of its preset.
     pub env: BTreeMap<String, String>,
     /// Environment variable for `resolution`.
     pub resolution_env: Option<String>,

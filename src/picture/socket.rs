@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -13,7 +14,7 @@ use super::rfb::Client;
 use super::screen::Screen;
 use crate::desktop::directory::Entry;
 use crate::desktop::upstream::Dialer;
-use crate::proxy;
+use crate::proxy::{self, ProxyError};
 use crate::stream::DesktopStream;
 
 /// Longest message of a desktop, bytes. Servers cut a picture into many.
@@ -45,7 +46,7 @@ impl Socket {
     pub async fn open(dialer: &Dialer, desktop: &Entry) -> Result<Self, PictureError> {
         let path = desktop.template.ws_paths.first();
         let path = path.map_or(PATH, String::as_str);
-        let opened = proxy::socket(dialer, &desktop.upstream, path).await;
+        let opened = connect(dialer, desktop, path).await;
         let (stream, early) = opened.map_err(PictureError::Connect)?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
@@ -104,6 +105,25 @@ impl Socket {
     pub fn screen(&self) -> &Arc<Screen> {
         self.client.screen()
     }
+}
+
+/// A WebSocket as the user who only sees, where the template has one and the desktop knows them.
+async fn connect(
+    dialer: &Dialer,
+    desktop: &Entry,
+    path: &str,
+) -> Result<(DesktopStream, Vec<u8>), ProxyError> {
+    let way = &desktop.upstream;
+    if way.viewer.is_some() && !desktop.viewer_refused.load(Ordering::Relaxed) {
+        match proxy::socket(dialer, &way.for_viewer(), path).await {
+            Err(ProxyError::Unauthorized) => {
+                desktop.viewer_refused.store(true, Ordering::Relaxed);
+                tracing::warn!(desktop = %desktop.id, template = desktop.template.id, "the desktop does not know the user of viewer_auth: it is looked at as its own user");
+            }
+            other => return other,
+        }
+    }
+    proxy::socket(dialer, way, path).await
 }
 
 fn broken(error: tokio_tungstenite::tungstenite::Error) -> PictureError {

@@ -12,8 +12,14 @@ use tokio::task::JoinSet;
 use crate::conformance_cases::{self as cases, Case};
 use crate::support::browser::{HOST, ORIGIN};
 use crate::support::fake_desktop::{FakeDesktop, FakeOptions};
-use crate::support::gateway::{PATIENCE, TestGateway};
-use crate::support::h2::{connect_h2, connect_websocket, start_over_h2, with_tls};
+use crate::support::gateway::{PATIENCE, TEMPLATE, TestGateway};
+use crate::support::h2::{connect_h2, connect_websocket, start_over_h2, with_tls_and};
+
+/// A template that takes frames of any length, as echo servers do.
+const ANY_LENGTH: (&str, &str) = (
+    TEMPLATE,
+    "id = 'desktop'\nimage = 'i'\nmax_message = 'none'",
+);
 
 /// How a client cuts what it writes.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +41,7 @@ struct Setting {
 
 impl Setting {
     async fn new() -> Self {
-        let gateway = TestGateway::start().await;
+        let gateway = TestGateway::start_with(&[ANY_LENGTH]).await;
         gateway.engine.echo.store(true, Ordering::SeqCst);
         let session = gateway.session("pupil").await;
         let mut pupil = gateway
@@ -262,7 +268,7 @@ async fn conformance_however_the_bytes_are_cut() {
 #[tokio::test]
 async fn conformance_over_http_2() {
     let directory = tempfile::TempDir::new().unwrap();
-    let (gateway, cert) = with_tls(&directory).await;
+    let (gateway, cert) = with_tls_and(&directory, &[ANY_LENGTH]).await;
     gateway.engine.echo.store(true, Ordering::SeqCst);
     let session = gateway.session("pupil").await;
     let mut driver = JoinSet::new();

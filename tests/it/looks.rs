@@ -78,7 +78,7 @@ impl Lesson {
     /// The commands that were run in desktops.
     fn shown(&self) -> Vec<String> {
         let said = self.gateway.engine.said.lock().unwrap();
-        let lines = said.iter().filter(|line| line.starts_with("exec "));
+        let lines = said.iter().filter(|line| line.starts_with("exec show "));
         let words = lines.map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" "));
         words.collect()
     }

@@ -4,6 +4,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use deskgate::config::Secret;
 use deskgate::desktop::directory::Entry;
 use deskgate::desktop::upstream::{Dialer, Upstream};
@@ -260,6 +262,39 @@ async fn the_picture_that_a_desktop_makes_of_itself_is_taken_first() {
         ["/api/get_screenshot?width=1280&height=800&quality=7"]
     );
     assert_eq!(desktop.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_look_is_that_of_a_user_who_only_sees_where_there_is_one() {
+    let kasm = |viewer: Option<&str>| {
+        let mut template = Preset::Kasm.template("i".into());
+        template.screenshot = None;
+        template.viewer_auth = viewer.map(str::to_owned);
+        template
+    };
+    let as_whom = |desktop: &FakeDesktop| {
+        let asked = desktop.requests().into_iter();
+        let users = asked.map(|one| {
+            let encoded = one.after("Authorization: Basic ").unwrap_or_default();
+            let pair = STANDARD.decode(encoded.trim()).expect("Base64");
+            let pair = String::from_utf8(pair).expect("text");
+            pair.split(':').next().unwrap_or_default().to_owned()
+        });
+        users.collect::<Vec<_>>()
+    };
+    for (said, seen) in [
+        (None, &["kasm_user", "kasm_user"][..]),
+        (Some("kasm_viewer"), &["kasm_viewer", "kasm_viewer"]),
+        // Asked once and never again: five failures would keep everybody out.
+        (Some("nobody"), &["nobody", "kasm_user", "kasm_user"]),
+    ] {
+        let (desktop, entry) = entry(kasm(said), showing()).await;
+        for _ in 0..2 {
+            pictures().take(&entry, LARGE).await.expect("a picture");
+        }
+        assert_eq!(as_whom(&desktop), seen, "{said:?}");
+        assert_eq!(desktop.violations(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

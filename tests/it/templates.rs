@@ -305,6 +305,19 @@ async fn a_stop_runs_what_the_template_wants_beforehand_and_gives_it_its_time() 
 }
 
 #[tokio::test]
+async fn what_is_to_be_run_before_a_stop_is_run_in_a_frozen_desktop_too() {
+    let template = "id = 'e'\nimage = 'i'\nstop = { timeout = '25s', pre_stop = ['save', 'all'] }";
+    let mut place = Place::new(template, FakeOptions::default()).await;
+    let name = place.container["container_name"].as_str().unwrap();
+    place.gateway.engine.freeze(name, true).unwrap();
+    let stopped = place.pupil.post("/api/container/stop", "").await;
+    assert_eq!(stopped.json()["container"]["status"], "stopped");
+    let said = place.gateway.engine.said.lock().unwrap().clone();
+    assert_eq!(said, ["exec save all", "stop after 25 s"]);
+    place.done().await;
+}
+
+#[tokio::test]
 async fn a_tag_that_moves_is_followed_and_a_failed_pull_is_survived() {
     let template = "id = 'u'\nimage = 'moves:latest'\npull = 'always'";
     let place = Place::new(template, FakeOptions::default()).await;

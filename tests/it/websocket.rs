@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::browser::{Browser, HOST, ORIGIN};
 use crate::support::fake_desktop::{FakeDesktop, GREETING, SERVER_FRAME_LIMIT};
-use crate::support::gateway::{PATIENCE, TestGateway, eventually};
+use crate::support::gateway::{PATIENCE, TEMPLATE, TestGateway, eventually};
 
 type Headers<'a> = &'a [(&'static str, &'a str)];
 
@@ -25,7 +25,11 @@ struct Setting {
 }
 
 async fn setting() -> Setting {
-    let gateway = TestGateway::start().await;
+    setting_with(&[]).await
+}
+
+async fn setting_with(settings: &[(&str, &str)]) -> Setting {
+    let gateway = TestGateway::start_with(settings).await;
     let session = gateway.session("pupil").await;
     let mut pupil = gateway
         .browser()
@@ -114,7 +118,8 @@ async fn frames_cross_untouched_and_the_bytes_behind_the_101_come_first() {
 
 #[tokio::test]
 async fn a_frame_that_the_desktop_refuses_ends_the_stream_and_nothing_else() {
-    let setting = setting().await;
+    let template = "id = 'desktop'\nimage = 'i'\nmax_message = 'none'";
+    let setting = setting_with(&[(TEMPLATE, template)]).await;
     let mut socket = open_as_pupil(&setting).await;
     let mut other = open_as_pupil(&setting).await;
     assert!(next(&mut socket).await.is_some() && next(&mut other).await.is_some());
@@ -131,6 +136,22 @@ async fn a_frame_that_the_desktop_refuses_ends_the_stream_and_nothing_else() {
     );
     other.send(Message::binary(vec![2])).await.unwrap();
     assert_eq!(next(&mut other).await, Some(Message::binary(vec![2])));
+    setting.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_kasmvnc_would_refuse_ends_the_stream_with_a_reason() {
+    let setting = setting().await;
+    let mut socket = open_as_pupil(&setting).await;
+    assert!(next(&mut socket).await.is_some());
+    socket.send(Message::binary(vec![1; 65_536])).await.unwrap();
+    let mut code = None;
+    while let Some(message) = next(&mut socket).await {
+        if let Message::Close(frame) = message {
+            code = frame.map(|frame| u16::from(frame.code));
+        }
+    }
+    assert_eq!(code, Some(1009));
     setting.gateway.stop().await;
 }
 

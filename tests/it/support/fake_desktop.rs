@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::echo;
 use super::fake_desktop_wire::{
     Answer, CREDENTIALS_LIMIT, Decoded, EXACT_NAMES, HeadRead, Lockout, OneRecordAtATime, Stream,
-    VALUE_LIMIT, accept_key, basic_credentials, client_address, decode_frame, percent_decode,
+    VALUE_LIMIT, accept_key, client_address, decode_frame, knows, percent_decode,
     read_head, server_config, server_frames,
 };
 pub use super::fake_desktop_wire::{
@@ -429,8 +429,8 @@ impl Shared {
             lockout.failed(&address);
             return Some(Answer::error("403 Forbidden"));
         }
-        let right = (self.options.user.clone(), self.options.password.clone());
-        if basic_credentials(encoded) != Some(right) {
+        let FakeOptions { user, password, .. } = &self.options;
+        if !knows((user, password), encoded) {
             lockout.failed(&address);
             return Some(Answer::bare("401 Forbidden", &[]).isolated());
         }

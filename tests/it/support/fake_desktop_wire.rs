@@ -30,6 +30,8 @@ pub const HEAD_READS: usize = 10;
 pub const VALUE_LIMIT: usize = 1024;
 /// Bytes of payload in the largest frame that `KasmVNC` sends.
 pub const SERVER_FRAME_LIMIT: usize = 49_132;
+/// The user of Kasm's images who only sees.
+const VIEWER: &str = "kasm_viewer";
 /// Fields that no gateway may pass on; sent on every answer with `hostile_headers`.
 pub const HOSTILE_HEADERS: [(&str, &str); 12] = [
     ("Set-Cookie", "session=stolen; Path=/"),
@@ -293,10 +295,17 @@ pub fn percent_decode(path: &str) -> String {
 }
 
 /// Reads `user:password` out of Basic credentials.
-pub fn basic_credentials(encoded: &str) -> Option<(String, String)> {
+fn basic_credentials(encoded: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     Some((user.to_owned(), password.to_owned()))
+}
+
+/// Whether Basic credentials are those of its user, or of the one who only sees: Kasm's start script makes both, with
+/// one password.
+pub fn knows((user, password): (&str, &str), encoded: &str) -> bool {
+    let said = basic_credentials(encoded);
+    said.is_some_and(|(name, word)| (name == user || name == VIEWER) && word == password)
 }
 
 /// The answer to a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::errors::Error;
 use deskgate::engine::spec::{ContainerSpec, LABEL_INSTANCE, Network};
 use deskgate::engine::{
     Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
@@ -534,11 +535,14 @@ impl Engine for FakeEngine {
         _: Duration,
     ) -> Result<Option<i64>, EngineError> {
         self.check()?;
-        if !self.desktops.lock().unwrap().contains_key(name) {
-            return Err(EngineError::NotFound);
+        let known = self.desktops.lock().unwrap().contains_key(name);
+        known.then_some(()).ok_or(EngineError::NotFound)?;
+        if self.all().contains(&(name.to_owned(), ContainerState::Paused)) {
+            let error = "it is paused".to_owned();
+            return Err(EngineError::Refused(Error::DockerStreamError { error }));
         }
-        let said = format!("exec {}", command.join(" "));
-        self.said.lock().unwrap().push(said);
+        let mut said = self.said.lock().unwrap();
+        said.push(format!("exec {}", command.join(" ")));
         Ok(Some(self.exec_code.load(Ordering::SeqCst)))
     }
 

@@ -23,9 +23,18 @@ pub type H2 = SendRequest<Empty<Bytes>>;
 
 /// A gateway that speaks TLS, and where its certificate is.
 pub async fn with_tls(directory: &tempfile::TempDir) -> (TestGateway, String) {
+    with_tls_and(directory, &[]).await
+}
+
+/// The same with further settings.
+pub async fn with_tls_and(
+    directory: &tempfile::TempDir,
+    settings: &[(&str, &str)],
+) -> (TestGateway, String) {
     let file = |name: &str| directory.path().join(name).display().to_string();
     let (cert, key) = (file("tls.crt"), file("tls.key"));
-    let settings = [("TLS", "on"), ("TLS_CERT", &*cert), ("TLS_KEY", &*key)];
+    let tls = [("TLS", "on"), ("TLS_CERT", &*cert), ("TLS_KEY", &*key)];
+    let settings = [&tls, settings].concat();
     (TestGateway::start_with(&settings).await, cert)
 }
 
