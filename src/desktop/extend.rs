@@ -36,7 +36,18 @@ impl Desktops {
             let limits = self.limits_of(desktop);
             (now, schedule::next_stop(limits, &ages, desktop, now)?)
         };
-        let millis = now.wall.after(stop.left).millis();
+        // One that is due waits for its warning.
+        let grace = || {
+            let warnings = &self.inner.warnings;
+            let warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            warnings.grace(desktop.id, &stop, now.steady)
+        };
+        let left = if stop.left.is_zero() {
+            grace()
+        } else {
+            stop.left
+        };
+        let millis = now.wall.after(left).millis();
         Some(Planned {
             at: Timestamp::from_millis((millis + 500).div_euclid(1000) * 1000),
             reason: stop.reason,
@@ -67,7 +78,9 @@ impl Desktops {
             return Err(DesktopError::NotUp);
         }
         match near {
-            Some(reason @ Reason::Hours) => return Err(DesktopError::Fixed(reason)),
+            Some(reason @ (Reason::Hours | Reason::TemplateGone)) => {
+                return Err(DesktopError::Fixed(reason));
+            }
             Some(reason @ Reason::Lifetime) if !may => return Err(DesktopError::Fixed(reason)),
             _ => {}
         }

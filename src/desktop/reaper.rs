@@ -14,9 +14,9 @@ use super::{Change, DesktopError, Desktops, schedule};
 use crate::config::DesktopConfig;
 use crate::model::audit::{Action, Actor, Event};
 use crate::model::desktop::Desktop;
-use crate::model::hours::Hours;
 use crate::model::id::DesktopId;
 use crate::model::reason::Reason;
+use crate::model::template::Template;
 use crate::telemetry::ErrorChain;
 
 /// How often the reaper looks, at most: more often where desktops may be idle for less than four times that.
@@ -156,10 +156,9 @@ impl Desktops {
     }
 
     /// What limits a desktop.
-    pub(super) fn limits_of(&self, desktop: &Desktop) -> (&DesktopConfig, Option<&Hours>) {
-        let template = self.template(&desktop.template);
-        let hours = template.and_then(|template| template.hours.as_ref());
-        (&self.inner.parts.config, hours)
+    pub(super) fn limits_of(&self, desktop: &Desktop) -> (&DesktopConfig, Option<&Template>) {
+        let template = self.template(&desktop.template).map(|template| &**template);
+        (&self.inner.parts.config, template)
     }
 
     /// What both clocks say.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::ages::{Ages, Now};
 use crate::config::DesktopConfig;
 use crate::model::desktop::Desktop;
-use crate::model::hours::{Door, Hours};
+use crate::model::hours::Door;
 use crate::model::reason::Reason;
+use crate::model::template::Template;
 
 /// A stop that comes if nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +28,10 @@ impl Stop {
     }
 }
 
-/// The next stop of a desktop that is up, if it has any limit.
+/// The next stop of a desktop that is up, if it has any limit. Without a template there is no way to it any more.
 #[must_use]
 pub fn next_stop(
-    (config, hours): (&DesktopConfig, Option<&Hours>),
+    (config, template): (&DesktopConfig, Option<&Template>),
     ages: &Ages,
     desktop: &Desktop,
     now: Now,
@@ -49,6 +50,12 @@ pub fn next_stop(
             warning: config.warning(limit),
         }
     });
+    let gone = template.is_none().then_some(Stop {
+        left: Duration::ZERO,
+        reason: Reason::TemplateGone,
+        warning: config.warn,
+    });
+    let hours = template.and_then(|template| template.hours.as_ref());
     let closing = match hours.map(|hours| hours.at(now.wall)) {
         Some(Door::Open(Some(end))) => Some(end.since(now.wall)),
         Some(Door::Closed(_)) => Some(Duration::ZERO),
@@ -59,6 +66,8 @@ pub fn next_stop(
         reason: Reason::Hours,
         warning: config.warn,
     });
-    let stops = lifetime.into_iter().chain(closing).chain(idle);
+    let limits = lifetime.into_iter().chain(closing).chain(idle);
+    let stops = gone.into_iter().chain(limits);
+    // The first of those that are equal.
     stops.min_by_key(|stop| stop.left)
 }

@@ -2,7 +2,7 @@
 //! was away, and not because a clock was set.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::schedule::Stop;
 use crate::model::id::DesktopId;
@@ -49,6 +49,16 @@ impl Warnings {
         }
     }
 
+    /// How long a stop that is due waits for its warning to have been out for long enough.
+    #[must_use]
+    pub fn grace(&self, id: DesktopId, stop: &Stop, now: Instant) -> Duration {
+        let out = self.0.get(&id).filter(|(reason, _)| *reason == stop.reason);
+        let known = out.map_or(Duration::ZERO, |(_, since)| {
+            now.saturating_duration_since(*since)
+        });
+        (stop.warning / 2).saturating_sub(known)
+    }
+
     /// Forgets desktops that are not up any more.
     pub fn keep(&mut self, is_up: impl Fn(DesktopId) -> bool) {
         self.0.retain(|id, _| is_up(*id));
@@ -57,8 +67,6 @@ impl Warnings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -98,7 +106,14 @@ mod tests {
     fn nobody_is_stopped_unwarned() {
         let (mut warnings, id, now) = (Warnings::default(), DesktopId::random(), Instant::now());
         let due = Some(stop(Duration::ZERO, Reason::Lifetime));
+        let grace = |warnings: &Warnings, at| {
+            let due = stop(Duration::ZERO, Reason::Lifetime);
+            warnings.grace(id, &due, at)
+        };
+        assert_eq!(grace(&warnings, now), 5 * MINUTE / 2);
         assert_eq!(warnings.step(id, due, now), Step::Warn);
+        assert_eq!(grace(&warnings, now + MINUTE), 3 * MINUTE / 2);
+        assert_eq!(grace(&warnings, now + 3 * MINUTE), Duration::ZERO);
         assert_eq!(warnings.step(id, due, now + 2 * MINUTE), Step::Wait);
         assert_eq!(warnings.step(id, due, now + 3 * MINUTE), Step::Stop);
         warnings.keep(|_| false);

@@ -28,6 +28,8 @@ use crate::respond::error::HttpError;
 use crate::respond::{html, json as json_answer, reason};
 use crate::store::api_tokens::StoredToken;
 
+/// What a desktop is said to be whose template is gone.
+const NOT_OFFERED: &str = "no longer offered";
 /// What a fetch is for (Fetch Metadata); no script can forge it.
 const FETCH_DEST: &str = "sec-fetch-dest";
 
@@ -223,24 +225,37 @@ impl Gateway {
         request: &Request,
         (who, desktop): (&Authenticated, &Desktop),
     ) -> Result<Response, HttpError> {
+        let template = self.desktops.template(&desktop.template);
+        let lost = is_lost(&self.desktops, desktop);
         if !(context.wants_page && request.method().is_safe()) {
-            return Err(HttpError::NotRunning(desktop.status.as_str()));
+            let state = desktop.status.as_str();
+            return Err(HttpError::NotRunning(if lost {
+                NOT_OFFERED
+            } else {
+                state
+            }));
         }
-        let title = self
-            .desktops
-            .template(&desktop.template)
-            .map_or(desktop.template.as_str(), |template| {
-                context.lang.pick(&template.title.de, &template.title.en)
-            });
-        let reason = reason_of(desktop, context.lang);
+        let title = template.map_or(desktop.template.as_str(), |template| {
+            context.lang.pick(&template.title.de, &template.title.en)
+        });
+        let recorded = desktop.status_reason.as_deref();
+        let word = recorded.filter(|_| !lost);
+        let word = word.or(lost.then_some(Reason::TemplateGone.as_str()));
+        let reason = word.map(|word| reason::sentence(word, context.lang));
+        // Another one cannot be started either.
         let session = who.session().ok().filter(|_| is_document(request));
+        let session = session.filter(|_| template.is_some());
         let token = session.map(|session| self.authenticator.origin().csrf_token(&session.hash));
         let page = Waiting {
             lang: context.lang,
             desktop_id: &desktop.id.to_string(),
             title,
-            status: desktop.status.as_str(),
-            reason_code: desktop.status_reason.as_deref(),
+            status: if lost {
+                "error"
+            } else {
+                desktop.status.as_str()
+            },
+            reason_code: word,
             reason: reason.as_deref(),
             log: log_of(desktop),
             template: &desktop.template,
@@ -269,6 +284,11 @@ pub(super) fn shell<'a>(
         csrf_token: token,
         place,
     }
+}
+
+/// Whether a desktop is up that cannot be reached, because its template is not configured any more.
+fn is_lost(desktops: &Desktops, row: &Desktop) -> bool {
+    row.status.is_up() && desktops.template(&row.template).is_none()
 }
 
 fn reason_of(desktop: &Desktop, lang: Lang) -> Option<String> {
@@ -331,7 +351,23 @@ async fn cards(
             lang,
         )
     });
-    Ok(cards.collect())
+    // What runs without a template has a card too: it counts for the person's quota until it is ended.
+    let lost = rows.iter().filter(|row| is_lost(desktops, row)).map(|row| {
+        let desktop = on_card(desktops, row, (lang, now));
+        let reason = reason::sentence(Reason::TemplateGone.as_str(), lang);
+        Card {
+            template: row.template.clone(),
+            title: row.template.clone(),
+            description: String::new(),
+            icon: "desktop".into(),
+            has_home: false,
+            desktop: Some(CardDesktop {
+                status_reason: Some(reason.into_owned()),
+                ..desktop
+            }),
+        }
+    });
+    Ok(lost.chain(cards).collect())
 }
 
 fn on_card(desktops: &Desktops, row: &Desktop, (lang, now): (Lang, Timestamp)) -> CardDesktop {

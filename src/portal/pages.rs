@@ -227,6 +227,10 @@ impl Waiting<'_> {
 
     fn end_title(&self) -> &'static str {
         match self.status {
+            "error" if self.reason_code == Some("template_gone") => self.lang.pick(
+                "Diesen Desktop kannst du nicht mehr öffnen",
+                "This desktop cannot be opened any more",
+            ),
             "error" => self.error_title(),
             _ => self.stopped_title(),
         }

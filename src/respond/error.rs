@@ -415,6 +415,11 @@ fn desktop(error: &DesktopError) -> Row {
             "not_extendable",
             "The desktop's opening hours end.",
         ),
+        DesktopError::Fixed(Reason::TemplateGone) => Row::new(
+            StatusCode::CONFLICT,
+            "not_extendable",
+            "This kind of desktop is no longer offered.",
+        ),
         DesktopError::Fixed(_) => Row::new(
             StatusCode::CONFLICT,
             "not_extendable",

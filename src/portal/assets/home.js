@@ -14,6 +14,9 @@ const STARTABLE = new Set(['', 'stopped', 'error']);
 const OPENABLE = new Set(['queued', 'creating', 'starting', 'running', 'paused']);
 const UP = new Set(['running', 'paused']);
 
+// Ends that nobody can put off.
+const FIXED = new Set(['hours', 'template_gone']);
+
 // Where each button asks, what it says meanwhile, and what the answer stands for.
 const ACTIONS = {
   stop: ['/api/container/stop', 'stopping', 'container'],
@@ -103,8 +106,7 @@ function show(card, desktop) {
   const watched = part('[data-role="watched"]');
   write(watched, desktop?.watched_by ? fill(text('watched'), { name: desktop.watched_by }) : '', title);
   watched.hidden = watched.textContent === '';
-  // Opening hours end for everybody.
-  part('[data-action="stay"]').hidden = !soon || desktop.stops_because === 'hours';
+  part('[data-action="stay"]').hidden = !soon || FIXED.has(desktop.stops_because);
   showButtons(card, desktop, status);
 }
 
