@@ -75,6 +75,11 @@ fn there_is_no_global_mutable_state() {
 }
 
 #[test]
+fn a_desktops_state_is_written_in_one_place() {
+    each(&["src"], "state", state_changes);
+}
+
+#[test]
 fn module_names_say_what_they_hold() {
     each(&["src"], "module name", vague_names);
 }
@@ -227,6 +232,24 @@ fn spawns(source: &Source) -> Vec<String> {
         .flat_map(|way| source.production.match_indices(way));
     found
         .map(|(at, way)| source.fault(at, &format!("`{way}`: spawn through `Tasks`")))
+        .collect()
+}
+
+/// Statements that change the state of a desktop, but for the one that asks `State::may_become` first.
+fn state_changes(source: &Source) -> Vec<String> {
+    let statements = source.text.match_indices("UPDATE containers SET");
+    let changes = statements.filter(|(at, _)| {
+        let statement = &source.text[*at..];
+        let columns = statement.split("WHERE").next().unwrap_or_default();
+        words(columns, "status").into_iter().any(|at| {
+            let rest = &columns[skip_space(columns, at + "status".len())..];
+            rest.starts_with('=')
+        })
+    });
+    let own = usize::from(source.path == "src/store/containers.rs");
+    let others = changes.skip(own);
+    others
+        .map(|(at, _)| source.fault(at, "a state that `Database::transition` does not write"))
         .collect()
 }
 

@@ -224,6 +224,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_legal_moves_are_these_and_no_others() {
+        // From the state of the row to that of the column, both in the order of `ALL`.
+        let table = [
+            ("queued", ".x...x.x"),
+            ("creating", "..x..x.x"),
+            ("starting", "...x.x.x"),
+            ("running", "....xx.x"),
+            ("paused", "...x.x.x"),
+            ("stopping", "......xx"),
+            ("stopped", "........"),
+            ("error", "........"),
+        ];
+        for (from, (word, moves)) in State::ALL.into_iter().zip(table) {
+            assert_eq!((from.as_str(), moves.len()), (word, State::ALL.len()));
+            for (to, legal) in State::ALL.into_iter().zip(moves.chars()) {
+                assert_eq!(from.may_become(to), legal == 'x', "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
     fn ended_desktops_never_come_back() {
         for next in State::ALL {
             assert!(!State::Stopped.may_become(next));

@@ -156,7 +156,8 @@ impl Database {
     /// or extended meanwhile and the change minds.
     ///
     /// # Errors
-    /// Only database failures: a desktop that was elsewhere already is `false`, not an error.
+    /// A move that no desktop makes, before the database is asked, and database failures. A desktop that was elsewhere
+    /// already is `false`, not an error.
     pub async fn transition(
         &self,
         id: DesktopId,
@@ -164,7 +165,9 @@ impl Database {
         to: State,
         change: Change<'_>,
     ) -> Result<bool, StoreError> {
-        debug_assert!(from.may_become(to), "{from:?} must not become {to:?}");
+        if !from.may_become(to) {
+            return Err(StoreError::Illegal(from, to));
+        }
         on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
             let done = sqlx::query(

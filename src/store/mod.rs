@@ -32,6 +32,7 @@ use sqlx::sqlite::{
 };
 
 use crate::config::DatabaseConfig;
+use crate::model::desktop::State;
 use crate::model::id::RequestId;
 use crate::telemetry::metrics::state::Pool;
 
@@ -88,6 +89,9 @@ pub enum StoreError {
     /// A row says something that no version of this program writes.
     #[error("the database holds {0}, which makes no sense")]
     Corrupt(String),
+    /// A change of state that no desktop makes: a fault of this program.
+    #[error("a desktop that is {} never becomes {}", .0.as_str(), .1.as_str())]
+    Illegal(State, State),
 }
 
 impl From<sqlx::Error> for StoreError {

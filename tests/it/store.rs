@@ -14,11 +14,11 @@ use deskgate::model::scope::Scopes;
 use deskgate::model::template::Template;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role, User};
-use deskgate::store::Database;
 use deskgate::store::api_tokens::NewToken;
 use deskgate::store::containers::Change;
 use deskgate::store::sessions::{Ending, NewSession};
 use deskgate::store::starts::{Limits, Recorded};
+use deskgate::store::{Database, StoreError};
 
 use homes::homes;
 use people::{audit, overview};
@@ -507,4 +507,21 @@ async fn the_story_on_postgresql() {
         return;
     };
     story(DatabaseConfig::Postgres(Secret::new(url))).await;
+}
+
+#[tokio::test]
+async fn a_move_that_no_desktop_makes_is_refused_by_every_build() {
+    let db = Database::open(&DatabaseConfig::Sqlite(None)).await.unwrap();
+    for from in State::ALL {
+        for to in State::ALL {
+            let change = Change::default();
+            let moved = db.transition(DesktopId::random(), from, to, change).await;
+            match moved {
+                Ok(moved) => assert!(!moved && from.may_become(to), "{from:?} to {to:?}"),
+                Err(StoreError::Illegal(..)) => assert!(!from.may_become(to)),
+                Err(error) => panic!("{from:?} to {to:?}: {error}"),
+            }
+        }
+    }
+    db.close().await;
 }

@@ -305,3 +305,15 @@ fn a_dependency_that_nothing_names_is_found() {
         assert!(fault.contains(part), "{fault:?} should contain {part:?}");
     }
 }
+
+#[test]
+fn a_second_statement_that_changes_a_state_is_found() {
+    let change = "fn f() {\n    q(\"UPDATE containers SET gateway = $1,\n        status = $2 WHERE id = $3\");\n}\n";
+    let other = "fn f() { q(\"UPDATE containers SET status_reason = $1 WHERE status = $2\"); }\n";
+    let found = ["a state that `Database::transition` does not write"];
+    expect(state_changes, "src/store/starts.rs", change, &found);
+    expect(state_changes, "src/store/starts.rs", other, &[]);
+    expect(state_changes, "src/store/containers.rs", change, &[]);
+    let twice = change.repeat(2);
+    expect(state_changes, "src/store/containers.rs", &twice, &found);
+}
