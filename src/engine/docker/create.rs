@@ -193,3 +193,7 @@ fn directory(mount: &Mount) -> DockerMount {
         ..DockerMount::default()
     }
 }
+
+#[cfg(test)]
+#[path = "create_tests.rs"]
+mod tests;
