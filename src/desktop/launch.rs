@@ -238,9 +238,15 @@ impl Desktops {
         let traces = &self.inner.parts.traces;
         let turn = within(traces.child("queue").as_ref(), self.inner.queue.turn()).await;
         let turn = turn.ok_or(LaunchError::Overtaken)?;
+        let begun = self
+            .step(desktop, State::Queued, State::Creating, Change::default())
+            .await;
+        if let Err(error) = begun {
+            // Whoever left the queue did nothing with their turn, which must not count as a short one.
+            turn.give_back();
+            return Err(error);
+        }
         self.clear_ended(desktop).await;
-        self.step(desktop, State::Queued, State::Creating, Change::default())
-            .await?;
         self.reached(Failpoint::StartCreating).await;
         self.announce_queue().await;
         let turn = self.image_first(desktop, template, turn).await?;
@@ -520,7 +526,8 @@ impl Desktops {
         }
     }
 
-    /// Removes what earlier desktops of this user and template left: the new one takes their place.
+    /// Removes what earlier desktops of this user and template left: the new one takes their place. It stays itself, if it
+    /// has ended meanwhile: its user is to read why.
     async fn clear_ended(&self, desktop: &Desktop) {
         let Ok(rows) = self
             .inner
@@ -531,9 +538,9 @@ impl Desktops {
         else {
             return;
         };
-        let old = rows
-            .iter()
-            .filter(|row| row.template == desktop.template && !row.status.is_live());
+        let old = rows.iter().filter(|row| {
+            row.id != desktop.id && row.template == desktop.template && !row.status.is_live()
+        });
         for row in old {
             if let Err(error) = self.forget_ended(row).await {
                 tracing::warn!(desktop = %row.id, error = %ErrorChain(&error), "an ended desktop could not be removed");

@@ -73,6 +73,51 @@ async fn those_who_wait_see_their_place_and_move_up_when_somebody_leaves() {
 }
 
 #[tokio::test]
+async fn those_who_leave_the_queue_read_why_and_do_not_shorten_the_estimate() {
+    let gateway = TestGateway::start_with(&[("PARALLEL_STARTS", "1")]).await;
+    let mut line = line_up(&gateway, 10).await;
+    for (pupil, _) in &mut line[1..9] {
+        let cancelled = pupil.post("/api/container/stop", "").await.json();
+        assert_eq!(cancelled["container"]["status"], "stopped");
+    }
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    eventually("the last one has a desktop", || {
+        let mut last = line[9].0.clone();
+        async move { place(&mut last).await.0 == "running" }
+    })
+    .await;
+    for (pupil, started) in &mut line[1..9] {
+        let status = pupil.get("/api/container/status").await.json();
+        let container = &status["container"];
+        assert_eq!(container["id"], started["container"]["id"]);
+        assert_eq!(container["status"], "stopped");
+        assert_eq!(container["status_reason_code"], "asked", "{status}");
+    }
+    assert_eq!(gateway.engine.created.load(Ordering::SeqCst), 2);
+
+    // Two turns were measured, far shorter than the first guess of 3 s each: (3 * 3/4) * 3/4. Eight of no length on top
+    // would leave a tenth of that.
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    let mut pupil = gateway.program("one-more").await;
+    pupil.post("/api/container/start", "").await;
+    eventually("the engine is at it", || {
+        let mut pupil = pupil.clone();
+        async move { place(&mut pupil).await.0 == "creating" }
+    })
+    .await;
+    for number in 0..8 {
+        pupil = gateway.program(&format!("late-{number}")).await;
+        pupil.post("/api/container/start", "").await;
+    }
+    let status = pupil.get("/api/container/status").await.json();
+    assert_eq!(status["queue"]["position"], 8, "{status}");
+    let estimate = status["queue"]["estimate_seconds"].as_u64().unwrap();
+    assert!(estimate >= 13, "{estimate} s for eight turns");
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn events_tell_those_who_wait_where_they_are() {
     let gateway = TestGateway::start_with(&[("PARALLEL_STARTS", "1")]).await;
     let line = line_up(&gateway, 3).await;
