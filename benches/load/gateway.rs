@@ -141,6 +141,8 @@ fn config(options: &Options) -> anyhow::Result<Config> {
         ("METRICS_LISTEN", "127.0.0.1:0".to_owned()),
         ("WORKERS", options.workers.to_string()),
         ("PORT_RANGE", format!("{stub}-{stub}")),
+        // Its desktop is a stub, and takes none.
+        ("MIN_FREE_MEMORY", "off".to_owned()),
         ("DRAIN", "1s".to_owned()),
     ] {
         raw.set(key, value);

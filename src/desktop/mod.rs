@@ -11,7 +11,6 @@ mod launch;
 pub mod lead;
 mod log_tail;
 mod looks;
-mod memory;
 mod nap;
 mod networks;
 mod news;

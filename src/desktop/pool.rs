@@ -239,23 +239,12 @@ impl Pool {
         Some((known.member, known.answered?))
     }
 
-    /// The member that can best be spared.
+    /// The member that can best be spared: the youngest, which may not even answer yet.
     pub(super) fn take_any(&self) -> Option<Member> {
         let mut known = self.known();
-        let ready = known
-            .iter()
-            .enumerate()
-            .filter(|(_, known)| known.is_ready());
-        let (at, _) = ready.max_by_key(|(_, known)| known.member.made_at)?;
+        let all = known.iter().enumerate();
+        let (at, _) = all.max_by_key(|(_, known)| known.member.made_at)?;
         Some(known.remove(at).member)
-    }
-
-    /// Whether there is a member for a start of this template.
-    pub(super) fn has(&self, template: &str) -> bool {
-        let known = self.known();
-        known
-            .iter()
-            .any(|known| known.is_ready() && known.member.template == template)
     }
 
     /// Host ports that members have.
@@ -410,7 +399,7 @@ mod tests {
         pool.add(&first, Some(now));
         assert_eq!(pool.counts()["exam"], (1, 1));
         pool.note(vec![first.clone(), second]);
-        assert!(pool.has("exam"), "it is known to have answered");
+        assert_eq!(pool.counts()["exam"], (1, 1), "it has answered before");
         assert_eq!(pool.unproven(now).len(), 1);
         let (soon, late) = (now + TRUST, now + TRUST + TRUST_MORE);
         assert_eq!(pool.unproven(soon).len(), 2, "it is asked again");
@@ -423,5 +412,7 @@ mod tests {
         assert_eq!(pool.take("exam", soon), Some((first, now)));
         assert_eq!(pool.take("exam", soon), None);
         assert_eq!(pool.ports(), [7003], "that of the other one");
+        assert!(pool.take_any().is_some(), "it has to go, answer or not");
+        assert_eq!(pool.take_any(), None);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::pool::Member;
-use super::{Change, DesktopError, Desktops, memory, ports};
+use super::{Change, DesktopError, Desktops, ports};
 use crate::config::Reach;
 use crate::engine::spec::{container_name, reach_of};
 use crate::model::audit::{Action, Actor, Event, Outcome};
@@ -63,9 +63,6 @@ impl Desktops {
         }
         // A start that cannot succeed is refused before it leaves a row behind.
         self.inner.parts.engine.ping().await?;
-        if !self.inner.pool.has(&template.id) {
-            self.check_free_memory(template).await?;
-        }
         let turn = self.inner.pace.turn(user.id).await;
         if let Some(live) = self.live(user, template).await? {
             return Ok((live, false));
@@ -115,21 +112,6 @@ impl Desktops {
         DesktopError::StartRate(refused)
     }
 
-    /// Refuses a start that this machine has no memory for. What others use is not in our books, so the
-    /// system is asked.
-    async fn check_free_memory(&self, template: &Template) -> Result<(), DesktopError> {
-        let Some(reserve) = self.inner.parts.config.min_free_memory else {
-            return Ok(());
-        };
-        match memory::available().await {
-            Some(available) if available < reserve => {
-                tracing::warn!(template = %template.id, available, reserve, "a start is refused for want of memory");
-                Err(DesktopError::NoMemory)
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn live(
         &self,
         user: &User,
@@ -160,9 +142,10 @@ impl Desktops {
             let mut desktop = self.intent(template, member.id, user.id);
             desktop.session_id = session_of(user, by);
             desktop.host_port = member.host_port;
-            // It needs no turn at the engine.
+            // It needs no turn at the engine, and no memory that its container does not have.
             desktop.status = State::Creating;
-            match self.record_row(&desktop, template).await {
+            desktop.container_id = Some(member.container.clone());
+            match self.record_row(&desktop, template, None).await {
                 Ok(Recorded::Yes) => return Ok(Some((desktop, Some(member)))),
                 Ok(Recorded::IdTaken | Recorded::PortTaken) => {}
                 other => {
@@ -175,13 +158,34 @@ impl Desktops {
         desktop.session_id = session_of(user, by);
         for port in self.proposals(&desktop, template).await? {
             desktop.host_port = port;
-            match self.record_row(&desktop, template).await? {
+            match self.record_cold(&desktop, template).await? {
                 Recorded::Yes => return Ok(Some((desktop, None))),
                 Recorded::PortTaken => {}
                 _ => return Ok(None),
             }
         }
         Err(DesktopError::NoPort)
+    }
+
+    /// Writes the row of a desktop whose container is to be made, if this machine has the memory: the pool gives way first,
+    /// as far as it has to.
+    async fn record_cold(
+        &self,
+        desktop: &Desktop,
+        template: &Template,
+    ) -> Result<Recorded, DesktopError> {
+        loop {
+            // Anew each time: a member that is gone has given its memory back.
+            let free = self.free_memory().await;
+            match self.record_row(desktop, template, free).await? {
+                Recorded::FreeMemory(missing) if self.take_memory_back(missing).await? => {}
+                Recorded::FreeMemory(missing) => {
+                    tracing::warn!(template = %template.id, free, missing, "a start is refused for want of memory");
+                    return Err(DesktopError::NoMemory);
+                }
+                other => return Ok(other),
+            }
+        }
     }
 
     /// The row of a desktop that nobody has started yet.
@@ -211,11 +215,12 @@ impl Desktops {
         Ok(free.into_iter().map(Some).collect())
     }
 
-    /// Writes a row if there is room for it.
+    /// Writes a row if there is room for it, within `free` bytes of this machine's memory if they count.
     async fn record_row(
         &self,
         desktop: &Desktop,
         template: &Template,
+        free: Option<i64>,
     ) -> Result<Recorded, DesktopError> {
         let parts = &self.inner.parts;
         let waits = desktop.status == State::Queued;
@@ -228,6 +233,7 @@ impl Desktops {
                 u32::MAX
             },
             memory: parts.config.max_memory.unwrap_or(u64::MAX),
+            free,
         };
         let recorded = parts
             .database

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use super::pool::{Member, Room, Wanted, members, unwanted};
 use super::readiness::{self, Answer};
 use super::upstream::Upstream;
-use super::{DesktopError, Desktops, memory};
+use super::{DesktopError, Desktops};
 use crate::config::Reach;
 use crate::engine::spec::{Belongings, ContainerSpec, Waiting, network, reach_of};
 use crate::engine::{Container, ContainerState, EngineError};
@@ -190,7 +190,7 @@ impl Desktops {
                 free.push(member);
             }
         }
-        if self.room(rows, &tidied.members).await.is_short()
+        while self.room(rows, &tidied.members).await.is_short()
             && let Some(member) = free.pop()
         {
             tracing::info!(container = %member.name, "a container of the pool makes room");
@@ -265,12 +265,7 @@ impl Desktops {
                 .template(template)
                 .map_or(0, |known| known.memory.into());
         }
-        let memory = match config.min_free_memory {
-            Some(reserve) => memory::available()
-                .await
-                .map(|available| i128::from(available) - i128::from(reserve)),
-            None => None,
-        };
+        let memory = self.free_memory().await.map(i128::from);
         let mut ports: HashSet<u16> = live.iter().filter_map(|row| row.host_port).collect();
         ports.extend(members.iter().filter_map(|member| member.host_port));
         Room {
@@ -284,6 +279,16 @@ impl Desktops {
                 Reach::Network => usize::MAX,
             },
         }
+    }
+
+    /// Bytes of this machine above those that have to stay free; negative when they are not. `None` where nothing has to, or
+    /// the system does not say. What others use is not in our books, so that the system is asked.
+    pub(super) async fn free_memory(&self) -> Option<i64> {
+        let parts = &self.inner.parts;
+        let reserve = parts.config.min_free_memory?;
+        let available = parts.engine.available_memory().await?;
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Some(signed(available) - signed(reserve))
     }
 
     /// Asks the members that this gateway has not heard of yet. One that takes far too long is removed.
@@ -454,12 +459,36 @@ impl Desktops {
 
     /// Takes a port back from the pool, when no other one is left.
     pub(super) async fn take_port_back(&self) -> Result<Option<u16>, DesktopError> {
-        let Some(member) = self.inner.pool.take_any() else {
-            return Ok(None);
-        };
-        tracing::info!(container = %member.name, "a container of the pool gives its port to somebody");
-        self.remove_member(&member).await?;
-        Ok(member.host_port)
+        let spared = self.spare_member().await?;
+        Ok(spared.and_then(|member| member.host_port))
+    }
+
+    /// Gives the memory of one member to whoever starts and lacks so many bytes. `false` when all of them would not be
+    /// enough.
+    pub(super) async fn take_memory_back(&self, missing: i64) -> Result<bool, DesktopError> {
+        let counts = self.inner.pool.counts().into_iter();
+        let taken = counts.filter_map(|(template, (ready, warming))| {
+            let memory = i128::from(self.template(&template)?.memory);
+            Some(memory * i128::from(ready + warming))
+        });
+        if taken.sum::<i128>() < i128::from(missing) {
+            return Ok(false);
+        }
+        let spared = self.spare_member().await?;
+        Ok(spared.is_some())
+    }
+
+    /// Removes the member that can best be spared for somebody who starts, if there is one.
+    async fn spare_member(&self) -> Result<Option<Member>, DesktopError> {
+        while let Some(member) = self.inner.pool.take_any() {
+            // Another gateway may have handed it out just now.
+            if self.get(member.id).await?.is_none() {
+                tracing::info!(container = %member.name, "a container of the pool makes room for somebody");
+                self.remove_member(&member).await?;
+                return Ok(Some(member));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn count_pool(&self) {

@@ -178,4 +178,8 @@ impl Engine for Measured {
         let lines = self.engine.log_tail(container, lines);
         self.count("log_tail", lines).await
     }
+
+    async fn available_memory(&self) -> Option<u64> {
+        self.engine.available_memory().await
+    }
 }

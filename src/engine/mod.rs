@@ -3,6 +3,7 @@
 
 pub mod docker;
 pub mod measured;
+mod memory;
 pub mod probe;
 pub mod spec;
 
@@ -295,4 +296,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn events(&self, instance: &str) -> Result<BoxStream<'static, Event>, EngineError>;
     /// The last lines a container wrote, for the reason of a failure.
     async fn log_tail(&self, container: &str, lines: u32) -> Result<String, EngineError>;
+    /// Bytes of this machine's memory that containers could have without swapping. `None` where the system does not say.
+    async fn available_memory(&self) -> Option<u64> {
+        memory::available().await
+    }
 }

@@ -9,6 +9,11 @@ use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::Desktop;
 use crate::model::id::DesktopId;
 
+/// On its way up, and so about to take memory that nobody sees used. One that was handed a container is `creating` with it,
+/// and that container has its memory already.
+const TAKES_MEMORY: &str =
+    "(status IN ('queued', 'starting') OR (status = 'creating' AND container_id IS NULL))";
+
 /// How many desktops there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -20,6 +25,9 @@ pub struct Limits {
     pub queued: u32,
     /// Memory that all live containers may use together, bytes.
     pub memory: u64,
+    /// Memory that those may use together that are on their way up and have nothing of it yet, bytes; less than nothing
+    /// where this machine has too little as it is. `None` for a start that takes no more than it has.
+    pub free: Option<i64>,
 }
 
 /// What became of an attempt to record a start.
@@ -43,6 +51,8 @@ pub enum Recorded {
     QueueFull,
     /// The live containers may use all memory that there is for them.
     Memory,
+    /// This machine lacks so many bytes of memory for one more.
+    FreeMemory(i64),
 }
 
 /// Counts of live desktops: of this user and template, and in the order of [`Limits`].
@@ -52,6 +62,7 @@ struct Counts {
     total: i64,
     queued: i64,
     memory: i64,
+    launching: i64,
 }
 
 impl Counts {
@@ -69,7 +80,9 @@ impl Counts {
         } else if self.memory.saturating_add(memory) > room {
             Some(Recorded::Memory)
         } else {
-            None
+            let wanted = self.launching.saturating_add(memory);
+            let missing = limits.free.map(|free| wanted.saturating_sub(free));
+            missing.filter(|bytes| *bytes > 0).map(Recorded::FreeMemory)
         }
     }
 }
@@ -92,7 +105,8 @@ impl Database {
             "SELECT COUNT(CASE WHEN user_id = $1 AND template = $2 THEN 1 END) AS same,
                  COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total,
                  COUNT(CASE WHEN status = 'queued' THEN 1 END) AS queued,
-                 CAST(COALESCE(SUM(memory), 0) AS BIGINT) AS memory
+                 CAST(COALESCE(SUM(memory), 0) AS BIGINT) AS memory,
+                 CAST(COALESCE(SUM(CASE WHEN {TAKES_MEMORY} THEN memory END), 0) AS BIGINT) AS launching
              FROM containers WHERE {LIVE}"
         );
         on_pool!(self, |pool| {
@@ -111,6 +125,7 @@ impl Database {
                 total: row.try_get("total")?,
                 queued: row.try_get("queued")?,
                 memory: row.try_get("memory")?,
+                launching: row.try_get("launching")?,
             };
             if let Some(refusal) = counts.refuse(limits, memory) {
                 return Ok(refusal);

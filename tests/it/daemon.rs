@@ -176,6 +176,7 @@ async fn running(daemon: &FakeDaemon) -> (Core, Desktop, tempfile::TempDir) {
         total: 9,
         queued: 9,
         memory: u64::MAX,
+        free: None,
     };
     let recorded = core.database.record_start(&row, "docker", 1, limits).await;
     assert_eq!(recorded.unwrap(), Recorded::Yes);

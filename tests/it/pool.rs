@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
 
+use crate::rush::{GIB, thirty_presses};
 use crate::support::browser::Browser;
 use crate::support::gateway::{PATIENCE, TEMPLATE, TestGateway, eventually, own_ports};
 use crate::support::postgres::OwnDatabase;
@@ -363,6 +364,58 @@ async fn the_pool_gives_way_to_people() {
     let mut first = gateway.program("first").await;
     start(&mut first).await;
     ready(&gateway, 1).await;
+    gateway.stop().await;
+}
+
+/// Gateway with a pool on a machine with so many GiB of memory, one of which is to stay free. Each desktop may use two.
+async fn start_small(warm: u32, memory: u64, settings: &[(&str, &str)]) -> TestGateway {
+    let gateway = start_with(warm, &[settings, &[("MIN_FREE_MEMORY", "1g")]].concat()).await;
+    gateway.engine.memory.store(memory * GIB, Ordering::SeqCst);
+    gateway
+}
+
+#[tokio::test]
+async fn a_pool_lets_nobody_in_but_those_who_get_its_containers() {
+    // For five in all, one of which is ready.
+    let gateway = start_small(1, 11, &[]).await;
+    ready(&gateway, 1).await;
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    assert_eq!(thirty_presses(&gateway).await, 5);
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    eventually("five desktops run", || async {
+        let all = gateway.engine.all();
+        let run = |state: &ContainerState| *state == ContainerState::Running;
+        all.iter().filter(|(_, state)| run(state)).count() == 5
+    })
+    .await;
+    assert_eq!(members(&gateway), Vec::<String>::new());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_memory_is_for_a_person() {
+    let other = "id = 'other'\nimage = 'i'\nhome = 'none'\nmemory = '4g'";
+    let gateway = start_small(3, 7, &[(TEMPLATE, other)]).await;
+    ready(&gateway, 3).await;
+    let mut pupil = gateway.program("pupil").await;
+    let (prefer, body) = ([("prefer", "wait=20")], r#"{"template":"other"}"#);
+    let path = "/api/container/start";
+    let started = pupil.send(Method::POST, path, &prefer, body).await;
+    let container = started.json()["container"].clone();
+    assert_eq!(container["status"], "running", "{}", started.text());
+    ready(&gateway, 1).await;
+    let mut other = gateway.program("other").await;
+    let refused = other.post(path, body).await;
+    assert_eq!(refused.code(), "memory_exhausted");
+    assert_eq!(members(&gateway).len(), 1, "it would not have been enough");
+    gateway.stop().await;
+
+    // Somebody else on this machine takes the memory of two.
+    let gateway = start_small(3, 7, &[]).await;
+    ready(&gateway, 3).await;
+    gateway.engine.memory.store(3 * GIB, Ordering::SeqCst);
+    gateway.desktops.reconcile().await.unwrap();
+    assert_eq!(members(&gateway).len(), 1, "two go in one pass");
     gateway.stop().await;
 }
 

@@ -223,13 +223,58 @@ async fn memory_is_a_limit_like_any_other() {
     assert!(refused.header("retry-after").is_some());
     gateway.stop().await;
 
-    // More is to stay free than any machine has.
-    let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1000000g")]).await;
+    // One is let in as long as this stays free with what it may use, and not only without.
+    let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1g")]).await;
+    gateway.engine.memory.store(3 * GIB - 1, Ordering::SeqCst);
     let mut pupil = gateway.program("pupil").await;
     let prefer = [("prefer", "wait=5")];
     let refused = pupil
         .send(Method::POST, "/api/container/start", &prefer, "")
         .await;
     assert_eq!(refused.code(), "memory_exhausted");
+    gateway.engine.memory.store(3 * GIB, Ordering::SeqCst);
+    gateway.running_desktop(&mut pupil).await;
+    gateway.stop().await;
+}
+
+pub const GIB: u64 = 1 << 30;
+
+/// Thirty people press start at once. Returns how many of them have a desktop; the others read that there is no memory.
+pub async fn thirty_presses(gateway: &TestGateway) -> usize {
+    let mut presses = JoinSet::new();
+    for number in 0..30 {
+        let mut pupil = gateway.program(&format!("pupil-{number}")).await;
+        presses.spawn(async move { pupil.post("/api/container/start", "").await });
+    }
+    let mut admitted = 0;
+    for answer in presses.join_all().await {
+        if answer.status.is_success() {
+            admitted += 1;
+            continue;
+        }
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.code(), "memory_exhausted");
+        assert_eq!(answer.header("retry-after"), Some("60"));
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn of_thirty_at_once_as_many_are_let_in_as_there_is_memory_for() {
+    let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1g")]).await;
+    // For five desktops of 2 GiB beside what has to stay free.
+    gateway.engine.memory.store(11 * GIB, Ordering::SeqCst);
+    // None of them has taken anything yet that the system could see.
+    gateway.engine.held.store(true, Ordering::SeqCst);
+    assert_eq!(thirty_presses(&gateway).await, 5);
+    gateway.engine.held.store(false, Ordering::SeqCst);
+    eventually("five desktops run", || async {
+        let all = gateway.engine.all();
+        let run = |state: &ContainerState| *state == ContainerState::Running;
+        all.iter().filter(|(_, state)| run(state)).count() == 5
+    })
+    .await;
+    assert_eq!(thirty_presses(&gateway).await, 5, "those who have one");
+    assert_eq!(gateway.engine.created.load(Ordering::SeqCst), 5);
     gateway.stop().await;
 }

@@ -214,6 +214,7 @@ async fn desktops(db: &Database, first: &User, second: &User, session: SessionId
     ports.sort_unstable();
     assert_eq!(ports, [7000, 7002]);
     starter_gone(db, first).await;
+    free_memory(db, first).await;
     quotas(db, first, second).await;
     lifecycle(db, &one).await;
     let next = desktop(first, "a", 7000);
@@ -248,6 +249,7 @@ const LIMITS: Limits = Limits {
     total: 1000,
     queued: 1000,
     memory: 1_000_000,
+    free: None,
 };
 
 async fn record(db: &Database, desktop: &Desktop) -> Recorded {
@@ -267,6 +269,19 @@ async fn starter_gone(db: &Database, user: &User) {
     let next = desktop(&nobody, "late", 7006);
     assert_eq!(record(db, &next).await, Recorded::StarterGone);
     assert!(db.find_desktop(next.id).await.unwrap().is_none());
+}
+
+/// Two desktops are on their way up with 100 bytes each, and neither has taken its memory yet.
+async fn free_memory(db: &Database, user: &User) {
+    for (free, missing) in [(-1, 301), (299, 1)] {
+        let limits = Limits {
+            free: Some(free),
+            ..LIMITS
+        };
+        let next = desktop(user, "b", 7005);
+        let recorded = db.record_start(&next, ENGINE, MEMORY, limits).await;
+        assert_eq!(recorded.unwrap(), Recorded::FreeMemory(missing));
+    }
 }
 
 /// Two desktops of two people wait, with 100 bytes each.
@@ -319,6 +334,7 @@ async fn quotas(db: &Database, first: &User, second: &User) {
         total: 3,
         queued: 3,
         memory: 300,
+        free: Some(300),
     };
     assert_eq!(ask(exact).await, Recorded::Yes);
     let queue = db.queued_desktops(ENGINE).await.unwrap();

@@ -2,7 +2,7 @@
 //! container per name, one listener per port, labels, and an error for what does not exist.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 
 use super::fake_desktop::{FakeDesktop, FakeOptions};
+
+mod changes;
 
 #[derive(Debug)]
 struct Made {
@@ -96,6 +98,8 @@ pub struct FakeEngine {
     pub endless: AtomicBool,
     /// Renames begin and do not end.
     pub unnamed: AtomicBool,
+    /// Bytes of memory that the machine has beside what containers that run may use; 0: it does not say.
+    pub memory: AtomicU64,
     /// How often the images were made anew.
     pub image_version: AtomicUsize,
     /// Containers that were made, ever.
@@ -139,6 +143,7 @@ impl Default for FakeEngine {
             echo: AtomicBool::default(),
             endless: AtomicBool::default(),
             unnamed: AtomicBool::default(),
+            memory: AtomicU64::default(),
             image_version: AtomicUsize::default(),
             created: AtomicUsize::default(),
             looks: AtomicUsize::default(),
@@ -268,27 +273,6 @@ impl FakeEngine {
         Ok(())
     }
 
-    /// Freezes a container that runs, or lets a frozen one go on.
-    pub fn freeze(&self, name: &str, frozen: bool) -> Result<(), EngineError> {
-        let state = self
-            .containers
-            .lock()
-            .unwrap()
-            .get(name)
-            .map(|made| made.state);
-        let state = state.ok_or(EngineError::NotFound)?;
-        if matches!(state, ContainerState::Running | ContainerState::Paused) {
-            self.desktop(name).freeze(frozen);
-            let state = if frozen {
-                ContainerState::Paused
-            } else {
-                ContainerState::Running
-            };
-            self.set(name, state)?;
-        }
-        Ok(())
-    }
-
     /// What the one container does.
     pub fn state(&self) -> ContainerState {
         let all = self.all();
@@ -318,20 +302,6 @@ impl FakeEngine {
     pub fn password(&self, name: &str) -> String {
         self.options(&self.containers.lock().unwrap()[name].spec)
             .password
-    }
-
-    /// Puts another desktop in the place of a running one, with a certificate of its own.
-    pub async fn replace(&self, name: &str, port: u16, password: String) -> Arc<FakeDesktop> {
-        self.desktops.lock().unwrap().remove(name);
-        let options = FakeOptions {
-            password,
-            ..FakeOptions::default()
-        };
-        let starting = FakeDesktop::start_on(port, options);
-        let desktop = Arc::new(self.home.spawn(starting).await.expect("a fake desktop"));
-        let mut desktops = self.desktops.lock().unwrap();
-        desktops.insert(name.to_owned(), desktop.clone());
-        desktop
     }
 
     /// How containers were described, ever.
@@ -648,5 +618,9 @@ impl Engine for FakeEngine {
         let name = self.name_of(container);
         let log = self.log.lock().unwrap().clone();
         Ok(log.replace("{password}", &self.password(&name)))
+    }
+
+    async fn available_memory(&self) -> Option<u64> {
+        self.memory_left()
     }
 }

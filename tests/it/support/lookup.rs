@@ -171,6 +171,7 @@ async fn fill(database: &Database, now: Timestamp) -> (SessionSecret, DesktopId)
         per_user: 1,
         queued: 1,
         memory: u64::MAX,
+        free: None,
     };
     let recorded = database.record_start(&desktop, "docker", 0, limits).await;
     assert_eq!(recorded.expect("a desktop"), Recorded::Yes);
