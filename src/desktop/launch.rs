@@ -315,6 +315,13 @@ impl Desktops {
         match engine.rename(&member.container, &name).await {
             Ok(()) => {}
             Err(EngineError::NotFound | EngineError::NameTaken) => return Ok(false),
+            // An earlier attempt, or another gateway's, may have come so far. Engines refuse a name that a container has.
+            Err(error @ EngineError::Refused(_)) => {
+                let seen = engine.inspect(&member.container).await?;
+                if seen.is_none_or(|seen| seen.name != name) {
+                    return Err(error.into());
+                }
+            }
             Err(error) => return Err(error.into()),
         }
         self.reached(Failpoint::WarmRenamed).await;

@@ -272,8 +272,8 @@ async fn a_start_that_is_killed_before_its_container_has_its_name_is_finished() 
     assert_eq!(started["status"], "creating");
     let report = gateway.desktops.reconcile().await.unwrap();
     assert_eq!((report.orphans, report.pool), (0, 0), "it is somebody's");
-    gateway.engine.unnamed.store(false, Ordering::SeqCst);
     let gateway = gateway.killed_and_started_again().await;
+    gateway.engine.unnamed.store(false, Ordering::SeqCst);
     let mut pupil = session;
     pupil.gateway = gateway.addr;
     eventually("the next gateway gives it its name", || {
@@ -287,6 +287,45 @@ async fn a_start_that_is_killed_before_its_container_has_its_name_is_finished() 
     let status = pupil.get("/api/container/status").await.json();
     assert_eq!(status["container"]["id"], started["id"]);
     assert_eq!(text(&status["container"], "container_id"), member);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_two_hand_over_to_the_same_person_is_theirs() {
+    let gateway = start_with(1, &[]).await;
+    ready(&gateway, 1).await;
+    gateway.engine.unnamed.store(true, Ordering::SeqCst);
+    let mut pupil = gateway.program("pupil").await;
+    let started = start(&mut pupil).await;
+    assert_eq!(started["status"], "creating");
+    // It takes the start for one that nobody is at, and does the same.
+    let second = gateway.another().await;
+    eventually("both give it its name", || async {
+        let said = gateway.engine.said.lock().unwrap();
+        let renames = said.iter().filter(|word| word.starts_with("rename to"));
+        renames.count() == 2
+    })
+    .await;
+    gateway.engine.unnamed.store(false, Ordering::SeqCst);
+    eventually("it runs", || {
+        let mut pupil = pupil.clone();
+        async move {
+            let status = pupil.get("/api/container/status").await.json();
+            assert_eq!(
+                status["container"]["status_reason"],
+                Value::Null,
+                "{status}"
+            );
+            status["container"]["status"] == "running"
+        }
+    })
+    .await;
+    // Whoever came second has had the time to fail.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = pupil.get("/api/container/status").await.json();
+    assert_eq!(status["container"]["id"], started["id"]);
+    assert_eq!(status["container"]["status"], "running", "{status}");
+    second.stop().await;
     gateway.stop().await;
 }
 

@@ -433,10 +433,14 @@ impl Engine for FakeEngine {
 
     async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError> {
         self.check()?;
-        if self.unnamed.load(Ordering::SeqCst) {
-            return std::future::pending().await;
+        self.said.lock().unwrap().push(format!("rename to {to}"));
+        while self.unnamed.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let name = self.name_of(container);
+        if name == to {
+            return Err(changes::same_name());
+        }
         let mut containers = self.containers.lock().unwrap();
         if containers.contains_key(to) {
             return Err(EngineError::NameTaken);

@@ -1,8 +1,17 @@
 //! What becomes of containers of the fake engine while they run, and what they take of its machine.
 
-use super::{
-    Arc, ContainerState, EngineError, FakeDesktop, FakeEngine, FakeOptions, Ordering,
-};
+use bollard::errors::Error;
+
+use super::{Arc, ContainerState, EngineError, FakeDesktop, FakeEngine, FakeOptions, Ordering};
+
+/// What Docker answers to a container that is to get the name that it has. It is not the answer for a name that another
+/// one has.
+pub fn same_name() -> EngineError {
+    EngineError::Refused(Error::DockerResponseServerError {
+        status_code: 400,
+        message: "Renaming a container with the same name as its current name".into(),
+    })
+}
 
 impl FakeEngine {
     /// Puts another desktop in the place of a running one, with a certificate of its own.
