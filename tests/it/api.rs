@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::gateway::{TestGateway, eventually, own_ports};
+use crate::support::gateway::{TEMPLATE, TestGateway, eventually, own_ports};
 
 const UNKNOWN: &str = "01234567-89ab-4cde-8f01-23456789abcd";
 
@@ -347,10 +347,43 @@ async fn quotas_hold() {
         (refused.status, refused.code().as_str()),
         (StatusCode::SERVICE_UNAVAILABLE, "capacity_exhausted")
     );
+    assert_eq!(refused.header("retry-after"), Some("60"));
     first.post("/api/container/stop", "").await;
     gateway
         .running_desktop(&mut gateway.program("second").await)
         .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_quota_of_one_person_concerns_nobody_else() {
+    let (one, other) = ("id = 'one'\nimage = 'i'", "id = 'other'\nimage = 'i'");
+    let settings = [
+        ("MAX_DESKTOPS_PER_USER", "1"),
+        (TEMPLATE, one),
+        (TEMPLATE, other),
+    ];
+    let gateway = TestGateway::start_with(&settings).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let more = r#"{"template":"other"}"#;
+    let refused = pupil.post("/api/container/start", more).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
+    );
+    assert_eq!(refused.header("retry-after"), Some("60"));
+    let list = pupil.get("/api/container/list").await.json();
+    assert_eq!(list["containers"].as_array().unwrap().len(), 1);
+    // The one that they have is theirs, quota or not.
+    let again = pupil.post("/api/container/start", "").await;
+    assert_eq!(again.status, StatusCode::OK);
+    let mut neighbour = gateway.program("neighbour").await;
+    let started = neighbour.post("/api/container/start", more).await;
+    assert_eq!(started.status, StatusCode::CREATED);
+    pupil.post("/api/container/stop", "").await;
+    let started = pupil.post("/api/container/start", more).await;
+    assert_eq!(started.status, StatusCode::CREATED);
     gateway.stop().await;
 }
 
