@@ -105,7 +105,10 @@ impl Desktops {
         let found = parts.database.old_home(parts.engine.name(), volume).await?;
         let home = found.ok_or(DesktopError::NotFound)?;
         parts.engine.remove_volume(&home.volume).await?;
-        parts.database.forget_old_home(&home.volume).await?;
+        if !parts.database.forget_old_home(&home.volume).await? {
+            // Of two who remove it, one tells.
+            return Ok(home);
+        }
         let event = Event::new(Action::HomeRemoved, by)
             .subject(home.user_id)
             .detail("volume", &home.volume);

@@ -118,14 +118,14 @@ impl Database {
         })
     }
 
-    /// Forgets a home whose volume is gone.
-    pub async fn forget_old_home(&self, volume: &str) -> Result<(), StoreError> {
+    /// Forgets a home whose volume is gone. `false` when somebody else has just done so.
+    pub async fn forget_old_home(&self, volume: &str) -> Result<bool, StoreError> {
         on_pool!(self, |pool| {
-            sqlx::query("DELETE FROM old_homes WHERE volume = $1")
+            let done = sqlx::query("DELETE FROM old_homes WHERE volume = $1")
                 .bind(volume)
                 .execute(pool)
                 .await?;
-            Ok(())
+            Ok(done.rows_affected() == 1)
         })
     }
 }

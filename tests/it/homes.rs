@@ -7,10 +7,12 @@ use std::time::Duration;
 use deskgate::app::Core;
 use deskgate::clock::SystemClock;
 use deskgate::model::user::Role;
+use deskgate::store::Database;
+use deskgate::store::audit::Filter;
 use hyper::{Method, StatusCode};
 
 use crate::support::browser::Browser;
-use crate::support::gateway::{TEMPLATE, TestGateway};
+use crate::support::gateway::{TEMPLATE, TestGateway, eventually};
 
 const TWO: [(&str, &str); 2] = [
     (TEMPLATE, "id = 'a'\nimage = 'i'"),
@@ -130,6 +132,49 @@ async fn admins_see_old_homes_and_remove_them_and_nothing_else() {
     assert!(!volumes.contains_key(&first) && volumes.contains_key(&second));
     let list = admin.get("/api/admin/homes").await.json();
     assert_eq!(list["homes"].as_array().unwrap().len(), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_old_home_that_two_remove_is_one_entry_of_the_audit_log() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let path = format!("/api/admin/homes/{}", home_in_use(&gateway));
+    pupil.post("/api/container/reset", "").await;
+    gateway.engine.unseeing.store(true, Ordering::SeqCst);
+    let (mut one, mut other) = (admin(&gateway).await, admin(&gateway).await);
+    let both_are_at_it = async {
+        eventually("both are at it", || async {
+            let said = gateway.engine.said.lock().unwrap();
+            let removals = said.iter().filter(|word| word.starts_with("remove volume"));
+            removals.count() == 2
+        })
+        .await;
+        gateway.engine.unseeing.store(false, Ordering::SeqCst);
+    };
+    let (one, other, ()) = tokio::join!(
+        one.send(Method::DELETE, &path, &[], ""),
+        other.send(Method::DELETE, &path, &[], ""),
+        both_are_at_it
+    );
+    assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK));
+    // What is written behind it comes after both.
+    pupil.post("/api/container/start", "").await;
+    let database = Database::connect(&gateway.config.database).await.unwrap();
+    let count = async |action: &str| {
+        let entries = database.list_audit(&Filter::default(), 100).await.unwrap();
+        entries
+            .iter()
+            .filter(|entry| entry.action == action)
+            .count()
+    };
+    eventually("the second start is in the audit log", || async {
+        count("start").await == 2
+    })
+    .await;
+    assert_eq!(count("home_removed").await, 1);
+    database.close().await;
     gateway.stop().await;
 }
 

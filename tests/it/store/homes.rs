@@ -38,7 +38,8 @@ pub(super) async fn homes(db: &Database, first: &User, second: &User) {
     assert_eq!(db.old_homes("another", at(9000)).await.unwrap(), []);
     assert_eq!(db.old_home(ENGINE, "one").await.unwrap(), Some(one));
     assert_eq!(db.old_home("another", "two").await.unwrap(), None);
-    db.forget_old_home("one").await.unwrap();
+    assert!(db.forget_old_home("one").await.unwrap());
+    assert!(!db.forget_old_home("one").await.unwrap());
     assert_eq!(db.old_home(ENGINE, "one").await.unwrap(), None);
     assert_eq!(old(2000).await, [other, two]);
 }

@@ -90,7 +90,7 @@ pub struct FakeEngine {
     pub hostile: AtomicBool,
     /// Starts begin and do not end.
     pub held: AtomicBool,
-    /// Looks for volumes begin and do not end.
+    /// Looks for volumes and their removals begin and do not end.
     pub unseeing: AtomicBool,
     /// Desktops are ordinary echo servers.
     pub echo: AtomicBool,
@@ -530,6 +530,11 @@ impl Engine for FakeEngine {
 
     async fn remove_volume(&self, volume: &str) -> Result<(), EngineError> {
         self.check()?;
+        let said = format!("remove volume {volume}");
+        self.said.lock().unwrap().push(said);
+        while self.unseeing.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.volumes.lock().unwrap().remove(volume);
         Ok(())
     }
