@@ -1,5 +1,6 @@
 //! How often one user starts desktops. What counts is a desktop that is made, not a click: fifty starts at once
-//! make one desktop, and count once.
+//! make one desktop, and count once. This is what one gateway knows, which spares the database those who come far too often.
+//! What other gateways made counts in [`crate::store::starts`].
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -48,8 +49,7 @@ impl Pace {
         self.told.check(&user).is_ok()
     }
 
-    /// Waits until no other start of this user is looked at. Another gateway does not wait, and may count one
-    /// start too many.
+    /// Waits until no other start of this user is looked at here.
     pub async fn turn(&self, user: UserId) -> Turn<'_> {
         let hash = self.hasher.hash_one(user);
         let place = usize::try_from(hash % 64).unwrap_or_default();

@@ -69,7 +69,12 @@ impl Desktops {
         }
         turn.count()
             .map_err(|refused| self.too_many(user, by, refused))?;
-        let Some((desktop, member)) = self.record(user, by, template).await? else {
+        let recorded = self.record(user, by, template).await;
+        let recorded = recorded.map_err(|error| match error {
+            DesktopError::StartRate(refused) => self.too_many(user, by, refused),
+            error => error,
+        });
+        let Some((desktop, member)) = recorded? else {
             let live = self.live(user, template).await?;
             return live
                 .map(|desktop| (desktop, false))
@@ -234,12 +239,15 @@ impl Desktops {
             },
             memory: parts.config.max_memory.unwrap_or(u64::MAX),
             free,
+            rate: parts.config.start_rate,
         };
         let recorded = parts
             .database
             .record_start(desktop, parts.engine.name(), template.memory, limits)
             .await?;
         match recorded {
+            // At other gateways, of which this one knows nothing.
+            Recorded::TooOften(after) => Err(DesktopError::StartRate(TooOften { after })),
             Recorded::UserQuota => Err(DesktopError::UserQuota(limits.per_user)),
             Recorded::TotalQuota => Err(DesktopError::TotalQuota(limits.total)),
             Recorded::QueueFull => {

@@ -1,6 +1,8 @@
 //! Recording a start. Whether there is room for it and the row that takes that room are one decision:
 //! starts take turns by locking one row, so that quotas hold over all gateways.
 
+use std::time::Duration;
+
 use sqlx::Row;
 
 use super::containers::LIVE;
@@ -8,13 +10,15 @@ use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::Desktop;
 use crate::model::id::DesktopId;
+use crate::model::rate::Rate;
+use crate::model::time::Timestamp;
 
 /// On its way up, and so about to take memory that nobody sees used. One that was handed a container is `creating` with it,
 /// and that container has its memory already.
 const TAKES_MEMORY: &str =
     "(status IN ('queued', 'starting') OR (status = 'creating' AND container_id IS NULL))";
 
-/// How many desktops there may be.
+/// How many desktops there may be, and how often one user may make some.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Live desktops of one user.
@@ -28,6 +32,8 @@ pub struct Limits {
     /// Memory that those may use together that are on their way up and have nothing of it yet, bytes; less than nothing
     /// where this machine has too little as it is. `None` for a start that takes no more than it has.
     pub free: Option<i64>,
+    /// How often one user may make desktops.
+    pub rate: Rate,
 }
 
 /// What became of an attempt to record a start.
@@ -43,6 +49,8 @@ pub enum Recorded {
     PortTaken,
     /// The session that starts it, or its user, is not there any more.
     StarterGone,
+    /// The user makes desktops faster than they may, and has to wait this long.
+    TooOften(Duration),
     /// The user has as many desktops as allowed.
     UserQuota,
     /// There are as many desktops as allowed.
@@ -57,6 +65,8 @@ pub enum Recorded {
 
 /// Counts of live desktops: of this user and template, and in the order of [`Limits`].
 struct Counts {
+    /// Until when the user has used up the rate of starts.
+    paced: Option<Timestamp>,
     same: i64,
     own: i64,
     total: i64,
@@ -66,12 +76,20 @@ struct Counts {
 }
 
 impl Counts {
-    /// What stands against one more desktop with this much memory.
+    /// Until when the user has used up the rate with one more desktop at `now`, or what stands against it, with this much
+    /// memory.
+    fn admit(&self, limits: Limits, memory: i64, now: Timestamp) -> Result<Timestamp, Recorded> {
+        if self.same > 0 {
+            return Err(Recorded::AlreadyLive);
+        }
+        let paced = limits.rate.count_one(self.paced, now);
+        let paced = paced.map_err(Recorded::TooOften)?;
+        self.refuse(limits, memory).map_or(Ok(paced), Err)
+    }
+
     fn refuse(&self, limits: Limits, memory: i64) -> Option<Recorded> {
         let room = i64::try_from(limits.memory).unwrap_or(i64::MAX);
-        if self.same > 0 {
-            Some(Recorded::AlreadyLive)
-        } else if self.own >= i64::from(limits.per_user) {
+        if self.own >= i64::from(limits.per_user) {
             Some(Recorded::UserQuota)
         } else if self.total >= i64::from(limits.total) {
             Some(Recorded::TotalQuota)
@@ -106,7 +124,8 @@ impl Database {
                  COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total,
                  COUNT(CASE WHEN status = 'queued' THEN 1 END) AS queued,
                  CAST(COALESCE(SUM(memory), 0) AS BIGINT) AS memory,
-                 CAST(COALESCE(SUM(CASE WHEN {TAKES_MEMORY} THEN memory END), 0) AS BIGINT) AS launching
+                 CAST(COALESCE(SUM(CASE WHEN {TAKES_MEMORY} THEN memory END), 0) AS BIGINT) AS launching,
+                 (SELECT starts_until FROM users WHERE id = $1) AS paced
              FROM containers WHERE {LIVE}"
         );
         on_pool!(self, |pool| {
@@ -119,7 +138,9 @@ impl Database {
                 .bind(&desktop.template)
                 .fetch_one(&mut *transaction)
                 .await?;
+            let paced: Option<i64> = row.try_get("paced")?;
             let counts = Counts {
+                paced: paced.map(Timestamp::from_millis),
                 same: row.try_get("same")?,
                 own: row.try_get("own")?,
                 total: row.try_get("total")?,
@@ -127,9 +148,10 @@ impl Database {
                 memory: row.try_get("memory")?,
                 launching: row.try_get("launching")?,
             };
-            if let Some(refusal) = counts.refuse(limits, memory) {
-                return Ok(refusal);
-            }
+            let paced = match counts.admit(limits, memory, desktop.created_at) {
+                Ok(paced) => paced,
+                Err(refusal) => return Ok(refusal),
+            };
             let inserted = sqlx::query(
                 "INSERT INTO containers (id, user_id, session_id, engine, template, container_id, container_name,
                      image_name, status, host_port, container_port, created_at, memory, gateway)
@@ -153,6 +175,11 @@ impl Database {
             .await;
             match inserted {
                 Ok(_) => {
+                    sqlx::query("UPDATE users SET starts_until = $1 WHERE id = $2")
+                        .bind(paced.millis())
+                        .bind(desktop.user_id.to_string())
+                        .execute(&mut *transaction)
+                        .await?;
                     announce!(self, transaction, DESKTOPS, "");
                     transaction.commit().await?;
                     Ok(Recorded::Yes)

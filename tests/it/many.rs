@@ -157,6 +157,108 @@ async fn fifty_starts_of_one_person_over_two_gateways_make_one_desktop_on_postgr
     own.drop().await;
 }
 
+/// Forty people press start at the same moment, half of them at each gateway, where there is room for ten.
+async fn forty_people(here: TestGateway) {
+    let there = here.another().await;
+    let mut starts = JoinSet::new();
+    for number in 0..40 {
+        let gateway = if number % 2 == 0 { &here } else { &there };
+        let mut pupil = gateway.program(&format!("pupil-{number}")).await;
+        starts.spawn(async move {
+            let prefer = [("prefer", "wait=20")];
+            let path = "/api/container/start";
+            pupil.send(Method::POST, path, &prefer, "").await
+        });
+    }
+    let (taken, refused): (Vec<_>, Vec<_>) = starts
+        .join_all()
+        .await
+        .into_iter()
+        .partition(|answer| answer.status == StatusCode::CREATED);
+    assert_eq!((taken.len(), refused.len()), (10, 30));
+    for answer in taken {
+        let (status, text) = (&answer.json()["container"]["status"], answer.text());
+        assert_eq!(status, "running", "{text}");
+    }
+    for answer in refused {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.code(), "capacity_exhausted");
+        assert_eq!(answer.header("retry-after"), Some("60"));
+    }
+    assert_eq!(here.engine.all().len(), 10);
+    there.stop().await;
+    here.stop().await;
+}
+
+const TEN: [(&str, &str); 1] = [("MAX_DESKTOPS", "10")];
+
+#[tokio::test]
+async fn of_forty_people_at_two_gateways_ten_get_the_ten_desktops_on_sqlite() {
+    forty_people(TestGateway::start_with(&TEN).await).await;
+}
+
+#[tokio::test]
+async fn of_forty_people_at_two_gateways_ten_get_the_ten_desktops_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    forty_people(on(&own, &TEN).await).await;
+    own.drop().await;
+}
+
+/// Two desktops in an hour, wherever they are asked for, removed or not.
+async fn story_of_the_rate(here: TestGateway) {
+    let there = here.another().await;
+    let bearer = format!("Bearer {}", here.session("pupil").await);
+    let mut pupil = here.browser().with("authorization", &bearer);
+    let mut abroad = there.browser().with("authorization", &bearer);
+    for browser in [&mut pupil, &mut abroad] {
+        let started = browser.post("/api/container/start", "").await;
+        assert_eq!(started.status, StatusCode::CREATED, "{}", started.text());
+        // A live one does not count, wherever it is found.
+        let found = browser.post("/api/container/start", "").await;
+        assert_eq!(found.status, StatusCode::OK);
+        browser.post("/api/container/remove", "").await;
+    }
+    let next = here.another().await;
+    let mut later = next.browser().with("authorization", &bearer);
+    for browser in [&mut pupil, &mut abroad, &mut later] {
+        let refused = browser.post("/api/container/start", "").await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.code(), "rate_limited");
+        let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1700..=1800).contains(&seconds), "{seconds}");
+        let list = browser.get("/api/container/list").await.json();
+        assert_eq!(list["containers"], Value::Array(Vec::new()));
+    }
+    let started = next.program("other").await;
+    let started = started.clone().post("/api/container/start", "").await;
+    assert_eq!(
+        started.status,
+        StatusCode::CREATED,
+        "others are not concerned"
+    );
+    next.stop().await;
+    there.stop().await;
+    here.stop().await;
+}
+
+const TWO_AN_HOUR: [(&str, &str); 1] = [("START_RATE", "2/1h")];
+
+#[tokio::test]
+async fn the_rate_of_starts_holds_over_gateways_on_sqlite() {
+    story_of_the_rate(TestGateway::start_with(&TWO_AN_HOUR).await).await;
+}
+
+#[tokio::test]
+async fn the_rate_of_starts_holds_over_gateways_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    story_of_the_rate(on(&own, &TWO_AN_HOUR).await).await;
+    own.drop().await;
+}
+
 /// What a start is at, as another gateway tells it.
 async fn story_of_progress(here: TestGateway) {
     let there = here.another().await;

@@ -120,11 +120,14 @@ async fn a_gateway_that_starts_finds_the_pool_at_the_engine() {
     gateway.stop().await;
 }
 
-#[tokio::test]
-async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop() {
-    let gateway = start_with(4, &[]).await;
+/// Twice as many people as containers that are ready come at once, half of them to each gateway.
+async fn a_crowd_at_two_gateways(gateway: TestGateway) {
     let second = gateway.another().await;
     ready(&gateway, 4).await;
+    let kept: Vec<String> = members(&gateway)
+        .iter()
+        .map(|name| gateway.engine.id_of(name))
+        .collect();
     // Both know the same four.
     second.desktops.reconcile().await.unwrap();
     second.desktops.fill_pool().await.unwrap();
@@ -148,6 +151,7 @@ async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 8, "a container each");
+    assert!(kept.iter().all(|id| ids.contains(id)), "{kept:?} {ids:?}");
     for through in [&gateway, &second] {
         let report = through.desktops.reconcile().await.unwrap();
         assert_eq!((report.orphans, report.ended), (0, 0));
@@ -156,6 +160,25 @@ async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop() {
     assert_eq!(gateway.engine.all().len(), 12);
     second.stop().await;
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop_on_sqlite() {
+    a_crowd_at_two_gateways(start_with(4, &[]).await).await;
+}
+
+#[tokio::test]
+async fn two_gateways_share_a_pool_and_nobody_shares_a_desktop_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let gateway = start_with(4, &[("DATABASE_URL", &own.url)]).await;
+    eventually("it leads", || async {
+        gateway.desktops.leader().is_leading()
+    })
+    .await;
+    a_crowd_at_two_gateways(gateway).await;
+    own.drop().await;
 }
 
 #[tokio::test]

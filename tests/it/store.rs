@@ -3,6 +3,7 @@
 mod homes;
 mod people;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use deskgate::authn::api_token::ApiTokenSecret;
@@ -10,6 +11,7 @@ use deskgate::authn::token::SessionSecret;
 use deskgate::config::{DatabaseConfig, Secret};
 use deskgate::model::desktop::{Activity, Desktop, State};
 use deskgate::model::id::{DesktopId, SessionId, TokenId, UserId};
+use deskgate::model::rate::Rate;
 use deskgate::model::scope::Scopes;
 use deskgate::model::template::Template;
 use deskgate::model::time::Timestamp;
@@ -215,6 +217,7 @@ async fn desktops(db: &Database, first: &User, second: &User, session: SessionId
     assert_eq!(ports, [7000, 7002]);
     starter_gone(db, first).await;
     free_memory(db, first).await;
+    pace(db, second).await;
     quotas(db, first, second).await;
     lifecycle(db, &one).await;
     let next = desktop(first, "a", 7000);
@@ -250,6 +253,7 @@ const LIMITS: Limits = Limits {
     queued: 1000,
     memory: 1_000_000,
     free: None,
+    rate: Rate::new(NonZeroU32::MAX, Duration::from_secs(1)),
 };
 
 async fn record(db: &Database, desktop: &Desktop) -> Recorded {
@@ -282,6 +286,40 @@ async fn free_memory(db: &Database, user: &User) {
         let recorded = db.record_start(&next, ENGINE, MEMORY, limits).await;
         assert_eq!(recorded.unwrap(), Recorded::FreeMemory(missing));
     }
+}
+
+/// Two desktops in an hour, whichever gateway makes them, and removed or not.
+async fn pace(db: &Database, user: &User) {
+    let hour = Duration::from_secs(60 * 60);
+    let limits = Limits {
+        rate: Rate::new(NonZeroU32::new(2).unwrap(), hour),
+        ..LIMITS
+    };
+    let begin = at(10_000_000);
+    let ask = async |after: Duration, limits: Limits| {
+        let mut next = desktop(user, "pace", 7005);
+        next.created_at = begin.after(after);
+        let recorded = db.record_start(&next, ENGINE, MEMORY, limits).await;
+        if recorded.as_ref().unwrap() == &Recorded::Yes {
+            let (from, to) = (State::Queued, State::Error);
+            let change = Change::default();
+            assert!(db.transition(next.id, from, to, change).await.unwrap());
+            assert!(db.delete_desktop(next.id).await.unwrap());
+        }
+        recorded.unwrap()
+    };
+    let full = Limits { total: 0, ..limits };
+    assert_eq!(ask(Duration::ZERO, full).await, Recorded::TotalQuota);
+    for _ in 0..2 {
+        assert_eq!(ask(Duration::ZERO, limits).await, Recorded::Yes);
+    }
+    let half = hour / 2;
+    for refused in [limits, full] {
+        let recorded = ask(Duration::ZERO, refused).await;
+        assert_eq!(recorded, Recorded::TooOften(half));
+    }
+    assert_eq!(ask(half, limits).await, Recorded::Yes);
+    assert_eq!(ask(half, limits).await, Recorded::TooOften(half));
 }
 
 /// Two desktops of two people wait, with 100 bytes each.
@@ -335,6 +373,7 @@ async fn quotas(db: &Database, first: &User, second: &User) {
         queued: 3,
         memory: 300,
         free: Some(300),
+        ..LIMITS
     };
     assert_eq!(ask(exact).await, Recorded::Yes);
     let queue = db.queued_desktops(ENGINE).await.unwrap();
