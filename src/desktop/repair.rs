@@ -32,6 +32,8 @@ const NO_LIMITS: Limits = Limits {
     total: u32::MAX,
     queued: u32::MAX,
     memory: u64::MAX,
+    free: None,
+    rate: None,
 };
 
 /// Something that rows and containers do not agree on.

@@ -239,7 +239,7 @@ impl Desktops {
             },
             memory: parts.config.max_memory.unwrap_or(u64::MAX),
             free,
-            rate: parts.config.start_rate,
+            rate: Some(parts.config.start_rate),
         };
         let recorded = parts
             .database

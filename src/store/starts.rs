@@ -32,8 +32,8 @@ pub struct Limits {
     /// Memory that those may use together that are on their way up and have nothing of it yet, bytes; less than nothing
     /// where this machine has too little as it is. `None` for a start that takes no more than it has.
     pub free: Option<i64>,
-    /// How often one user may make desktops.
-    pub rate: Rate,
+    /// How often one user may make desktops; `None` for one that nobody asks for and that does not count.
+    pub rate: Option<Rate>,
 }
 
 /// What became of an attempt to record a start.
@@ -78,12 +78,17 @@ struct Counts {
 impl Counts {
     /// Until when the user has used up the rate with one more desktop at `now`, or what stands against it, with this much
     /// memory.
-    fn admit(&self, limits: Limits, memory: i64, now: Timestamp) -> Result<Timestamp, Recorded> {
+    fn admit(
+        &self,
+        limits: Limits,
+        memory: i64,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Recorded> {
         if self.same > 0 {
             return Err(Recorded::AlreadyLive);
         }
-        let paced = limits.rate.count_one(self.paced, now);
-        let paced = paced.map_err(Recorded::TooOften)?;
+        let paced = limits.rate.map(|rate| rate.count_one(self.paced, now));
+        let paced = paced.transpose().map_err(Recorded::TooOften)?;
         self.refuse(limits, memory).map_or(Ok(paced), Err)
     }
 
@@ -175,11 +180,13 @@ impl Database {
             .await;
             match inserted {
                 Ok(_) => {
-                    sqlx::query("UPDATE users SET starts_until = $1 WHERE id = $2")
-                        .bind(paced.millis())
-                        .bind(desktop.user_id.to_string())
-                        .execute(&mut *transaction)
-                        .await?;
+                    sqlx::query(
+                        "UPDATE users SET starts_until = COALESCE($1, starts_until) WHERE id = $2",
+                    )
+                    .bind(paced.map(Timestamp::millis))
+                    .bind(desktop.user_id.to_string())
+                    .execute(&mut *transaction)
+                    .await?;
                     announce!(self, transaction, DESKTOPS, "");
                     transaction.commit().await?;
                     Ok(Recorded::Yes)

@@ -1,6 +1,5 @@
 //! A Docker daemon in trouble: every wait for it ends, and what is not known is not taken for known.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use deskgate::engine::spec::{Belongings, ContainerSpec, Place};
 use deskgate::engine::{Engine, EngineError, Percent, PullFailure};
 use deskgate::model::desktop::{Desktop, State};
 use deskgate::model::id::{DesktopId, UserId};
-use deskgate::model::rate::Rate;
 use deskgate::model::template::Template;
 use deskgate::store::containers::Change;
 use deskgate::store::starts::{Limits, Recorded};
@@ -179,7 +177,7 @@ async fn running(daemon: &FakeDaemon) -> (Core, Desktop, tempfile::TempDir) {
         queued: 9,
         memory: u64::MAX,
         free: None,
-        rate: Rate::new(NonZeroU32::MIN, Duration::from_secs(1)),
+        rate: None,
     };
     let recorded = core.database.record_start(&row, "docker", 1, limits).await;
     assert_eq!(recorded.unwrap(), Recorded::Yes);

@@ -253,7 +253,7 @@ const LIMITS: Limits = Limits {
     queued: 1000,
     memory: 1_000_000,
     free: None,
-    rate: Rate::new(NonZeroU32::MAX, Duration::from_secs(1)),
+    rate: None,
 };
 
 async fn record(db: &Database, desktop: &Desktop) -> Recorded {
@@ -292,7 +292,7 @@ async fn free_memory(db: &Database, user: &User) {
 async fn pace(db: &Database, user: &User) {
     let hour = Duration::from_secs(60 * 60);
     let limits = Limits {
-        rate: Rate::new(NonZeroU32::new(2).unwrap(), hour),
+        rate: Some(Rate::new(NonZeroU32::new(2).unwrap(), hour)),
         ..LIMITS
     };
     let begin = at(10_000_000);

@@ -3,7 +3,6 @@
 //!
 //! `benches/pure.rs` uses it too.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -23,7 +22,6 @@ use deskgate::config::raw::Raw;
 use deskgate::desktop::Desktops;
 use deskgate::model::desktop::{Desktop, State};
 use deskgate::model::id::{DesktopId, SessionId};
-use deskgate::model::rate::Rate;
 use deskgate::model::template::Template;
 use deskgate::model::time::Timestamp;
 use deskgate::model::user::{Identity, Role};
@@ -174,7 +172,7 @@ async fn fill(database: &Database, now: Timestamp) -> (SessionSecret, DesktopId)
         queued: 1,
         memory: u64::MAX,
         free: None,
-        rate: Rate::new(NonZeroU32::MIN, Duration::from_secs(1)),
+        rate: None,
     };
     let recorded = database.record_start(&desktop, "docker", 0, limits).await;
     assert_eq!(recorded.expect("a desktop"), Recorded::Yes);
