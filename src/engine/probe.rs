@@ -34,6 +34,22 @@ case "$? $said" in
 esac
 "#;
 
+/// Has a name looked up with whatever the image has, and says by its exit code what became of it, as [`KNOCK`] does: 10, 12
+/// or 13.
+const LOOK_UP: &str = r#"
+export LC_ALL=C RES_OPTIONS="timeout:2 attempts:1"
+if command -v getent; then
+    getent hosts "$1" && exit 10
+elif command -v python3; then
+    python3 -c "import socket, sys; socket.getaddrinfo(sys.argv[1], None)" "$1" && exit 10
+else
+    exit 13
+fi
+exit 12
+"#;
+/// Longest name in the DNS, bytes (RFC 1035, section 2.3.4, written as text).
+const MAX_NAME: usize = 253;
+
 /// The name in the labels of such containers of an installation.
 #[must_use]
 pub fn instance(instance: &str) -> String {
@@ -75,12 +91,29 @@ pub fn knock(address: IpAddr, port: u16) -> Vec<String> {
     command.map(str::to_owned).into()
 }
 
-/// Whether a command is one of [`knock`].
+/// The command that has a name looked up. `None` for what is no name of the DNS.
 #[must_use]
-pub fn is_knock(command: &[String]) -> bool {
-    let [.., address, port] = command else {
-        return false;
-    };
-    let target = address.parse().ok().zip(port.parse().ok());
-    target.is_some_and(|(address, port)| knock(address, port) == command)
+pub fn look_up(name: &str) -> Option<Vec<String>> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= MAX_NAME
+        && name.bytes().all(fits);
+    is_name.then(|| {
+        ["/bin/sh", "-c", LOOK_UP, "look-up", name]
+            .map(str::to_owned)
+            .into()
+    })
+}
+
+/// Whether a command is one of [`knock`] or [`look_up`].
+#[must_use]
+pub fn is_attempt(command: &[String]) -> bool {
+    match command {
+        [.., address, port] if command.len() == 6 => {
+            let target = address.parse().ok().zip(port.parse().ok());
+            target.is_some_and(|(address, port)| knock(address, port) == command)
+        }
+        [.., name] => look_up(name).is_some_and(|ours| ours == command),
+        [] => false,
+    }
 }

@@ -1,6 +1,7 @@
 //! What a container for a desktop looks like: a pure function of template, desktop and settings.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -30,6 +31,12 @@ pub const LABEL_POOL: &str = "deskgate.pool";
 /// Label with the time when it was made, milliseconds since 1970.
 pub const LABEL_MADE: &str = "deskgate.made";
 
+/// The name server of containers without the outside: their own loopback, where nobody answers. Told
+/// none, engines before 23.0.11, 25.0.5 and 26.0 ask the host's on their behalf where that is on the host's loopback, past
+/// all rules of the network (CVE-2024-29018); one that a container was given is asked from inside it by all of them. The names
+/// of containers come from the engine itself.
+const NO_NAME_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
 /// Length of a user's id as text.
 const USER_ID_LENGTH: usize = 36;
 
@@ -50,6 +57,8 @@ pub struct ContainerSpec {
     pub host_port: Option<u16>,
     /// Network to join.
     pub network: Network,
+    /// Where names of the outside are asked for, if not where the host asks; nobody waits long for that.
+    pub name_server: Option<Ipv4Addr>,
     /// Shared memory, bytes.
     pub shm_size: i64,
     /// Memory limit, bytes.
@@ -238,6 +247,7 @@ impl ContainerSpec {
         let reach = reach_of(template, place.reach);
         let host_port = desktop.host_port.filter(|_| reach == Reach::Port);
         labels.extend(host_port.map(|port| (LABEL_PORT.to_owned(), port.to_string())));
+        let network = network(place, template.network, desktop.id);
         Self {
             name: desktop.container_name.clone(),
             image: desktop.image_name.clone(),
@@ -245,7 +255,8 @@ impl ContainerSpec {
             env: environment(template, desktop.id, password),
             port: desktop.container_port,
             host_port,
-            network: network(place, template.network, desktop.id),
+            name_server: network.internal.then_some(NO_NAME_SERVER),
+            network,
             shm_size: saturating(template.shm_size),
             memory: saturating(template.memory),
             nano_cpus: i64::from(template.cpu_millis) * 1_000_000,
@@ -350,6 +361,7 @@ fn saturating(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::docker::create;
     use crate::model::mount::SharedMount;
     use crate::model::preset::Preset;
 
@@ -395,6 +407,31 @@ mod tests {
         let first = home_name("school", desktop.user_id, "desktop", 0);
         assert_eq!(home.name, format!("{first}.2"));
         assert_eq!(spec(&template, &desktop, Reach::Network).host_port, None);
+    }
+
+    #[test]
+    fn a_container_without_the_outside_has_a_name_server_that_never_answers() {
+        let mut template = Template::kasm("image:1".into(), 6901);
+        let desktop = desktop(&template);
+        assert_eq!(spec(&template, &desktop, Reach::Port).name_server, None);
+        let open = spec(&template, &desktop, Reach::Port).fingerprint("sha256:1");
+        template.network = NetworkPolicy::None;
+        let closed = spec(&template, &desktop, Reach::Port);
+        assert_eq!(closed.name_server, Some(Ipv4Addr::LOCALHOST));
+        let body = create::body(&closed).host_config.expect("a host's part");
+        assert_eq!(body.dns, Some(vec!["127.0.0.1".to_owned()]));
+        let patience = ["timeout:1", "attempts:1"].map(str::to_owned);
+        assert_eq!(body.dns_options, Some(patience.to_vec()));
+        // One that was kept ready with another is not handed out.
+        let asked = ContainerSpec {
+            name_server: None,
+            ..closed.clone()
+        };
+        assert_ne!(
+            closed.fingerprint("sha256:1"),
+            asked.fingerprint("sha256:1")
+        );
+        assert_ne!(closed.fingerprint("sha256:1"), open);
     }
 
     #[test]

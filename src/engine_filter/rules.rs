@@ -118,7 +118,7 @@ impl Rules {
         let words = words.iter().map(|word| word.as_str().map(str::to_owned));
         let words: Vec<String> = words.collect::<Option<_>>().ok_or(Refusal::Command)?;
         let known = if labels.get(LABEL_INSTANCE) == Some(&self.probes) {
-            probe::is_knock(&words)
+            probe::is_attempt(&words)
         } else {
             let template = self.template(labels)?;
             let before_stop = !words.is_empty() && template.stop.pre_stop == words;

@@ -106,10 +106,12 @@ impl Subnet {
     }
 
     /// Name of the engine's side of a desktop's network: at most 15 characters (Linux, `IFNAMSIZ`), unique as the
-    /// network is, and told from all other interfaces by its beginning.
+    /// network is, and told from all other interfaces by its beginning; that of a network without the outside from ours
+    /// with it, so that a firewall can close more there.
     #[must_use]
-    pub fn bridge(self) -> String {
-        format!("dg-{:08x}", self.first)
+    pub fn bridge(self, internal: bool) -> String {
+        let kind = if internal { "n" } else { "" };
+        format!("dg-{kind}{:08x}", self.first)
     }
 }
 
@@ -151,7 +153,8 @@ mod tests {
         assert!(subnets.windows(2).all(|two| !two[0].overlaps(two[1])));
         assert!(subnets.iter().all(|one| pool.range().overlaps(*one)));
         assert_eq!(pool.range().to_string(), pool.to_string());
-        assert_eq!(subnets[1].bridge(), "dg-0ad50008");
+        assert_eq!(subnets[1].bridge(false), "dg-0ad50008");
+        assert_eq!(subnets[1].bridge(true), "dg-n0ad50008");
         let side = pool.engine_side(Ipv4Addr::new(10, 213, 0, 10));
         assert_eq!(side, Ipv4Addr::new(10, 213, 0, 9));
     }

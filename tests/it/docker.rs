@@ -1,7 +1,6 @@
 //! The real Docker engine, with the demo desktop's image. Run by `scripts/test`, which has both.
 
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 use deskgate::config::Reach;
@@ -16,7 +15,7 @@ use deskgate::model::id::DesktopId;
 use deskgate::model::reason::Reason;
 use deskgate::model::template::NetworkPolicy;
 
-use crate::support::docker::{Real, docker, tester};
+use crate::support::docker::{Real, docker, reaches, tester};
 
 #[tokio::test]
 #[ignore = "needs the Docker engine"]
@@ -126,9 +125,9 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
         .await
         .unwrap()
         .unwrap();
-    let target = format!("/dev/tcp/{}/6901", other.address.unwrap());
+    let address = other.address.unwrap().to_string();
     assert!(
-        !reaches(&rows[0].container_name, &target),
+        !reaches(&rows[0].container_name, &address, 6901),
         "one desktop does not reach another"
     );
     for row in &rows {
@@ -139,17 +138,6 @@ async fn docker_desktops_can_be_reached_without_a_published_port_and_not_from_ea
     let own = real.engine.networks(&real.instance).await.unwrap();
     assert!(own.is_empty(), "networks go with their desktops: {own:?}");
     real.clean().await;
-}
-
-/// Whether a container can connect to `target`, written as bash does.
-fn reaches(container: &str, target: &str) -> bool {
-    let knock = format!("timeout 2 bash -c 'exec 3<>{target}' && echo reached || echo refused");
-    let said = docker(&["exec", container, "bash", "-c", &knock]);
-    match said.trim() {
-        "reached" => true,
-        "refused" => false,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]
@@ -199,118 +187,6 @@ async fn docker_networks_are_made_from_the_range_until_it_is_used_up() {
         real.engine.remove_network(name).await.unwrap();
     }
     real.engine.remove_network(&names[0]).await.unwrap();
-    real.clean().await;
-}
-
-#[tokio::test]
-#[ignore = "needs the Docker engine"]
-async fn docker_check_says_what_a_desktop_reaches_and_leaves_nothing_behind() {
-    let real = Real::new("18210-18219").await;
-    let data = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_deskgate"))
-        .args(["check", "--json"])
-        .current_dir(data.path())
-        .env_clear()
-        .envs([
-            ("PUBLIC_URL", "https://desk.test"),
-            ("SECRET_KEY", "an-entirely-secret-key-for-tests"),
-            ("OAUTH_ISSUER", "https://id.test"),
-            ("OAUTH_CLIENT_ID", "test"),
-            ("KASM_IMAGE", demo::IMAGE),
-            ("INSTANCE", &real.instance),
-            ("PORT_RANGE", "18210-18219"),
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
-    let found = |check: &str, words: &str| {
-        let mut lines = json["checks"].as_array().unwrap().iter();
-        lines.any(|line| line["check"] == check && line.to_string().contains(words))
-    };
-    assert!(found("engine", "Docker answers"), "{said}");
-    assert!(found("image", "is here"), "{said}");
-    assert!(found("ports", "18210-18219"), "{said}");
-    assert!(found("subnets", ""), "{said}");
-    // Docker keeps desktops apart, and not from this machine, unless there are firewall rules.
-    assert!(!found("reach", "another desktop at"), "{said}");
-    let closed = Command::new("iptables")
-        .args(["-w", "-S", "DESKGATE-HOST"])
-        .output();
-    if !closed.is_ok_and(|output| output.status.success()) {
-        assert!(found("reach", "this machine's ssh"), "{said}");
-    }
-    let label = format!("label=deskgate.instance={}-check", real.instance);
-    for list in [
-        &["ps", "-aq", "--filter"][..],
-        &["network", "ls", "-q", "--filter"],
-    ] {
-        let left = docker(&[list, &[&label]].concat());
-        assert_eq!(left, "", "{list:?}");
-    }
-    real.clean().await;
-}
-
-/// Takes the rules of `scripts/firewall` away again, also when the test fails.
-struct Firewall;
-
-impl Firewall {
-    /// `None` where rules cannot be set, or are there already and not ours to change.
-    fn up() -> Option<Self> {
-        let have = |arguments: &[&str]| {
-            let run = Command::new("iptables").arg("-w").args(arguments).output();
-            run.is_ok_and(|output| output.status.success())
-        };
-        if !have(&["-S", "INPUT"]) || have(&["-S", "DESKGATE-HOST"]) {
-            println!("skipped: no rights to set firewall rules, or there are some already");
-            return None;
-        }
-        Self::run(&[]);
-        Some(Self)
-    }
-
-    fn run(arguments: &[&str]) {
-        let run = Command::new("scripts/firewall").args(arguments).output();
-        let output = run.expect("the script");
-        assert!(output.status.success(), "{output:?}");
-    }
-}
-
-impl Drop for Firewall {
-    fn drop(&mut self) {
-        Self::run(&["--remove"]);
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs the Docker engine"]
-async fn docker_desktops_reach_nothing_around_them_behind_the_firewall() {
-    let real = Real::new("18200-18209").await;
-    let desktops = &real.core.desktops;
-    let start = async |name: &str| {
-        let user = real.user(name).await;
-        let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
-        real.running(desktop.id).await.container_name
-    };
-    let first = start("first").await;
-    let service = TcpListener::bind("0.0.0.0:0").unwrap();
-    let format = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}";
-    let host = docker(&["inspect", "--format", format, &first]);
-    let port = service.local_addr().unwrap().port();
-    let target = format!("/dev/tcp/{}/{port}", host.trim());
-    assert!(
-        reaches(&first, &target),
-        "without rules the host is reached"
-    );
-    if let Some(firewall) = Firewall::up() {
-        assert!(!reaches(&first, &target));
-        // Setting them again changes nothing, and desktops still come up and answer.
-        Firewall::run(&[]);
-        let second = start("second").await;
-        assert!(!reaches(&second, &target));
-        drop(firewall);
-        assert!(reaches(&first, &target), "all rules are gone");
-    }
     real.clean().await;
 }
 

@@ -457,6 +457,7 @@ fn spec(name: String, body: &Value) -> ContainerSpec {
             internal: false,
             own: None,
         },
+        name_server: None,
         shm_size: 0,
         memory: 0,
         nano_cpus: 0,

@@ -1,12 +1,15 @@
 //! What a desktop reaches on the network, tried from containers that are made as desktops are, from the templates' own
 //! images. They carry a name of their own, so that no gateway takes them for its orphans.
 
+mod tell;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use url::Url;
 
+use self::tell::{ANOTHER_DESKTOP, Knock, Target};
 use super::report::Report;
 use crate::config::{Config, DatabaseConfig};
 use crate::engine::docker::DockerEngine;
@@ -23,19 +26,6 @@ const PARALLEL: usize = 8;
 /// The address at which clouds tell a machine its secrets.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knock {
-    /// Somebody answers there.
-    Open,
-    /// The machine answers that nobody does.
-    Refused,
-    /// Nothing comes back.
-    Silent,
-    /// The image has nothing to try with.
-    NoTool,
-}
-
 pub(super) async fn try_out(
     config: &Config,
     engine: &DockerEngine,
@@ -44,21 +34,14 @@ pub(super) async fn try_out(
 ) {
     let name = probe::instance(instance);
     for policy in [NetworkPolicy::Internet, NetworkPolicy::None] {
-        let mut templates = config.desktops.templates.iter();
-        let Some(template) = templates.find(|template| template.network == policy) else {
+        let templates = config.desktops.templates.iter();
+        let mut templates = templates.filter(|template| template.network == policy);
+        let Some(template) = with_image(engine, templates.clone()).await else {
+            if let Some(first) = templates.next() {
+                tell::no_image(first, report);
+            }
             continue;
         };
-        if !engine.has_image(&template.image).await.unwrap_or(false) {
-            report.warn(
-                "reach",
-                format!(
-                    "not tried for template {}: its image is not here",
-                    template.id
-                ),
-                "bring the image, then run this again",
-            );
-            continue;
-        }
         let place = probe::place(&name, config.desktops.subnets);
         // What an earlier run left that was killed.
         let done = match remove_all(engine, place, policy).await {
@@ -74,6 +57,19 @@ pub(super) async fn try_out(
             );
         }
     }
+}
+
+/// The first whose image is there.
+async fn with_image<'a>(
+    engine: &dyn Engine,
+    templates: impl Iterator<Item = &'a Template>,
+) -> Option<&'a Template> {
+    for template in templates {
+        if engine.has_image(&template.image).await.unwrap_or(false) {
+            return Some(template);
+        }
+    }
+    None
 }
 
 async fn remove_all(
@@ -107,15 +103,6 @@ async fn start(
     Ok((spec.name, found.and_then(|found| found.address)))
 }
 
-/// Something that a desktop may reach, or not.
-struct Target {
-    what: String,
-    address: IpAddr,
-    port: u16,
-    /// A service that nobody but the gateway should reach.
-    private: bool,
-}
-
 async fn try_all(
     config: &Config,
     (engine, place): (&DockerEngine, Place<'_>),
@@ -125,7 +112,7 @@ async fn try_all(
     let (from, address) = start(engine, place, template).await?;
     let (_, other) = start(engine, place, template).await?;
     let mut targets = around(config, address).await;
-    let neighbour = other.map(|address| target("another desktop", (address, template.port), true));
+    let neighbour = other.map(|address| target(ANOTHER_DESKTOP, (address, template.port), true));
     targets.extend(neighbour);
     let provider = outside(config).await;
     let all = targets.iter().chain(&provider);
@@ -138,27 +125,39 @@ async fn try_all(
         .into_iter()
         .collect::<Result<Vec<Knock>, EngineError>>()?;
     if knocks.contains(&Knock::NoTool) {
-        report.warn(
-            "reach",
-            format!(
-                "not tried for template {}: its image has neither bash, python3 nor nc",
-                template.id
-            ),
-            "see SECURITY.md for what containers reach",
-        );
+        tell::no_tool(template, report);
         return Ok(());
     }
-    tell(&targets, &knocks, (template, place), report);
+    tell::around(&targets, &knocks, (template, place), report);
     if let Some(target) = &provider {
-        let knock = knocks[targets.len()];
-        tell_outside(target, knock, template, report);
+        tell::outside(target, knocks[targets.len()], template, report);
+    }
+    if let Some(name) = provider.and(name_outside(config)) {
+        let found = look_up(engine, &from, &name).await?;
+        tell::name(&name, found, template, report);
     }
     Ok(())
 }
 
 async fn knock(engine: &dyn Engine, from: &str, target: &Target) -> Result<Knock, EngineError> {
     let command = probe::knock(target.address, target.port);
-    Ok(match engine.exec(from, &command, LIMIT).await? {
+    attempt(engine, from, &command).await
+}
+
+/// Has a name looked up from there.
+async fn look_up(engine: &dyn Engine, from: &str, name: &str) -> Result<Knock, EngineError> {
+    match probe::look_up(name) {
+        Some(command) => attempt(engine, from, &command).await,
+        None => Ok(Knock::NoTool),
+    }
+}
+
+async fn attempt(
+    engine: &dyn Engine,
+    from: &str,
+    command: &[String],
+) -> Result<Knock, EngineError> {
+    Ok(match engine.exec(from, command, LIMIT).await? {
         Some(10) => Knock::Open,
         Some(11) => Knock::Refused,
         Some(12) => Knock::Silent,
@@ -245,68 +244,15 @@ async fn outside(config: &Config) -> Option<Target> {
     (!address.is_loopback()).then(|| target(&what, (address, port), false))
 }
 
+/// The provider's name, where it is one of the DNS. This machine has just found it, or there would be no target.
+fn name_outside(config: &Config) -> Option<String> {
+    let url: Url = config.oidc.issuer.parse().ok()?;
+    url.domain().map(str::to_owned)
+}
+
 async fn resolve(host: &str, port: u16) -> Option<IpAddr> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((host, port))).await;
     let mut found = found.ok()?.ok()?;
     found.find(SocketAddr::is_ipv4).map(|address| address.ip())
-}
-
-fn tell(
-    targets: &[Target],
-    knocks: &[Knock],
-    (template, place): (&Template, Place<'_>),
-    report: &mut Report,
-) {
-    let remedy = if place.subnets.is_some() {
-        "run scripts/firewall as root on the engine's host (SECURITY.md, the network of a desktop)"
-    } else {
-        "set DESKTOP_SUBNETS, then run scripts/firewall as root on the engine's host (SECURITY.md)"
-    };
-    let mut fine = true;
-    for (target, knock) in targets.iter().zip(knocks) {
-        let (what, how) = match knock {
-            Knock::Open => (&target.what, "and somebody answers"),
-            Knock::Refused => (&target.what, "where nobody listens now"),
-            Knock::Silent | Knock::NoTool => continue,
-        };
-        fine = false;
-        let found = format!(
-            "a desktop of template {} reaches {what} at {}:{}, {how}",
-            template.id, target.address, target.port
-        );
-        if target.private && (*knock == Knock::Open || target.what == "another desktop") {
-            report.fail("reach", found, remedy);
-        } else {
-            report.warn("reach", found, remedy);
-        }
-    }
-    if fine {
-        report.ok(
-            "reach",
-            format!(
-                "a desktop of template {} reaches no other desktop, not this machine, its network, the database or the metadata address",
-                template.id
-            ),
-        );
-    }
-}
-
-fn tell_outside(target: &Target, knock: Knock, template: &Template, report: &mut Report) {
-    let (id, what) = (&template.id, &target.what);
-    let reached = matches!(knock, Knock::Open | Knock::Refused);
-    match (template.network, reached) {
-        (NetworkPolicy::Internet, true) => report.ok("reach", format!("a desktop of template {id} reaches {what}")),
-        (NetworkPolicy::Internet, false) => report.warn(
-            "reach",
-            format!("a desktop of template {id} does not reach {what}, though network is \"internet\""),
-            "if desktops need it: scripts/firewall --allow ADDRESS for one in your own network, otherwise see the host's forwarding and firewall",
-        ),
-        (NetworkPolicy::None, false) => report.ok("reach", format!("a desktop of template {id} reaches nothing outside")),
-        (NetworkPolicy::None, true) => report.fail(
-            "reach",
-            format!("a desktop of template {id} reaches {what}, though network is \"none\""),
-            "see how the engine keeps internal networks apart: its iptables setting must be on",
-        ),
-    }
 }

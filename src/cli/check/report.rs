@@ -127,6 +127,24 @@ impl Report {
 }
 
 #[cfg(test)]
+impl Report {
+    /// Check, outcome, what was found and what to do about it, line by line.
+    pub(super) fn lines(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, Outcome, &str, Option<&str>)> {
+        let lines = self.lines.iter();
+        lines.map(|line| {
+            (
+                line.check,
+                line.outcome,
+                &line.found[..],
+                line.remedy.as_deref(),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

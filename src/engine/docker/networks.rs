@@ -88,11 +88,16 @@ pub(crate) fn body(
     )]);
     if let Some((own, subnet)) = own {
         labels.extend([pair(LABEL_DESKTOP, own.desktop.to_string())]);
-        options.extend([pair("com.docker.network.bridge.name", subnet.bridge())]);
+        options.extend([pair(
+            "com.docker.network.bridge.name",
+            subnet.bridge(network.internal),
+        )]);
     }
     NetworkCreateRequest {
         name: network.name.clone(),
         internal: Some(network.internal),
+        // Rules of firewalls are for IPv4 (scripts/firewall), and an engine may be set up to give networks both.
+        enable_ipv6: Some(false),
         driver: Some("bridge".into()),
         labels: Some(labels),
         options: Some(options),
@@ -154,4 +159,39 @@ pub(super) async fn remove(client: &Docker, name: &str) -> Result<(), EngineErro
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::spec::{Place, network};
+    use crate::model::id::DesktopId;
+    use crate::model::subnet::SubnetPool;
+    use crate::model::template::NetworkPolicy;
+
+    #[test]
+    fn every_network_has_ipv4_alone_and_those_without_the_outside_say_so() {
+        let pool = "10.213.0.0/24".parse::<SubnetPool>().ok();
+        for (policy, internal) in [
+            (NetworkPolicy::Internet, false),
+            (NetworkPolicy::None, true),
+        ] {
+            for subnets in [None, pool] {
+                let place = Place {
+                    instance: "school",
+                    reach: crate::config::Reach::Network,
+                    subnets,
+                };
+                let network = network(place, policy, DesktopId::NIL);
+                let subnet = subnets.and_then(|pool| pool.subnets().next());
+                let made = body(&network, "school", network.own.zip(subnet));
+                assert_eq!(made.enable_ipv6, Some(false));
+                assert_eq!(made.internal, Some(internal));
+                let bridge = made.options.expect("options");
+                let bridge = bridge.get("com.docker.network.bridge.name");
+                let wanted = subnet.map(|subnet| subnet.bridge(internal));
+                assert_eq!(bridge, wanted.as_ref());
+            }
+        }
+    }
 }

@@ -447,6 +447,17 @@ fn commands_are_the_templates_or_the_checks() {
         Ok(knock.clone())
     );
     assert_eq!(ask(&labels("school", "all"), &knock), Err(Refusal::Command));
+    let look_up = probe::look_up("id.school.test").expect("a name");
+    let asked = json!({ "Cmd": look_up, "AttachStdout": true });
+    let check = labels("school-check", "all");
+    assert_eq!(ask(&check, &asked), Ok(asked.clone()));
+    assert_eq!(ask(&labels("school", "all"), &asked), Err(Refusal::Command));
+    for (place, word) in [(4, "$(id)"), (4, "-s"), (2, "id"), (0, "/bin/bash")] {
+        let mut other = look_up.clone();
+        word.clone_into(&mut other[place]);
+        let other = json!({ "Cmd": other, "AttachStdout": true });
+        assert_eq!(ask(&check, &other), Err(Refusal::Command), "{word}");
+    }
     let start = json!({ "Detach": false, "Tty": false, "OutputCapacity": null });
     assert_eq!(
         Rules::start_command(start.to_string().as_bytes()),

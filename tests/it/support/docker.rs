@@ -95,6 +95,13 @@ impl Real {
         Self::build(settings).await
     }
 
+    /// With these templates instead of the default one.
+    pub async fn with_templates(range: &str, templates: &[String]) -> Self {
+        let mut settings = Settings::new(range, "port");
+        settings.templates = templates.to_vec();
+        Self::build(settings).await
+    }
+
     /// Behind a filter, through which everything goes.
     pub async fn filtered(range: &str, templates: &[String], engine: &Path) -> (Self, Filtered) {
         let mut settings = Settings::new(range, "port");
@@ -126,6 +133,13 @@ impl Real {
             .upsert_user(&identity(name), SystemClock.timestamp())
             .await
             .unwrap()
+    }
+
+    /// A desktop of a template, running.
+    pub async fn desktop_of(&self, user: &User, template: &str) -> Desktop {
+        let desktops = &self.core.desktops;
+        let started = desktops.start(user, &tester(), Some(template)).await;
+        self.running(started.unwrap().0.id).await
     }
 
     /// Waits for a desktop that was started until it runs.
@@ -168,4 +182,16 @@ pub fn docker(arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether a container can connect to a port.
+pub fn reaches(container: &str, address: &str, port: u16) -> bool {
+    let target = format!("/dev/tcp/{address}/{port}");
+    let knock = format!("timeout 2 bash -c 'exec 3<>{target}' && echo reached || echo refused");
+    let said = docker(&["exec", container, "bash", "-c", &knock]);
+    match said.trim() {
+        "reached" => true,
+        "refused" => false,
+        other => panic!("{other:?}"),
+    }
 }

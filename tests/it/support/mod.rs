@@ -18,6 +18,7 @@ pub mod fake_desktop;
 pub mod fake_desktop_wire;
 pub mod fake_engine;
 pub mod fake_rfb;
+pub mod firewall;
 pub mod gateway;
 pub mod h2;
 pub mod logs;
