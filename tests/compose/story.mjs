@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -60,6 +62,25 @@ async function inDesktop(command) {
     return 0;
   } catch (error) {
     return error.code;
+  }
+}
+
+/** Whether this machine has the rules of scripts/firewall. */
+async function hasRules() {
+  const look = run('iptables', ['-w', '-S', 'DESKGATE-HOST']);
+  return look.then(() => true, () => false);
+}
+
+/** Whether somebody takes connections on this port of 127.0.0.1. */
+async function listens(port) {
+  const socket = connect(Number(port), '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
   }
 }
 
@@ -186,12 +207,22 @@ describe('the composition', () => {
     for (const place of ['/run/deskgate', '/run/postgresql', '/var/run/docker.sock', '/run/secrets']) {
       assert.notEqual(await inDesktop(`test -e ${place}`), 0, place);
     }
-    // The address of the engine's side of its network is this machine's; what listens there, a desktop may reach.
+    // The address of the engine's side of its network is this machine's. What listens on all addresses there, a desktop
+    // reaches, unless the machine has the rules of scripts/firewall; the composition listens on loopback alone.
     const format = '{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}';
     const host = await docker('inspect', '--format', format, `deskgate-${INSTANCE}-${desktop}`);
-    for (const port of [5432, 2375, 2376]) {
-      const knock = `timeout 2 bash -c 'exec 3<>/dev/tcp/${host}/${port}'`;
-      assert.notEqual(await inDesktop(knock), 0, `${host}:${port}`);
+    const knock = (port) => inDesktop(`timeout 2 bash -c 'exec 3<>/dev/tcp/${host}/${port}'`);
+    const service = createServer((socket) => socket.destroy()).listen(0, '0.0.0.0');
+    await once(service, 'listening');
+    try {
+      if (!(await hasRules())) assert.equal(await knock(service.address().port), 0, 'what anybody may reach');
+    } finally {
+      service.close();
+    }
+    const { host_port: published } = (await client.list()).find((one) => one.id === desktop);
+    for (const port of [new URL(origin).port, published]) {
+      assert.ok(await listens(port), `somebody listens on 127.0.0.1:${port}`);
+      assert.notEqual(await knock(port), 0, `${host}:${port}`);
     }
   });
 
