@@ -15,6 +15,7 @@ use deskgate::demo;
 use deskgate::engine::Engine as _;
 use deskgate::engine::docker::DockerEngine;
 use deskgate::model::audit::Actor;
+use deskgate::model::desktop::State as Status;
 use deskgate::model::id::DesktopId;
 use deskgate::model::reason::Reason;
 use deskgate::model::user::{Identity, Role};
@@ -32,8 +33,22 @@ use crate::tls::Pair;
 
 /// How long a crowd may take to have its desktops, and the pool to be full.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Desktops that are removed at the same time between two rounds.
-const PARALLEL_REMOVES: usize = 4;
+/// Desktops that are ended at the same time between two rounds.
+const PARALLEL_ENDS: usize = 4;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// A start of people who never had a desktop, and have no home.
+    Cold,
+    /// One of people who have a home and the ended container of the time before, which goes first.
+    Again,
+    /// One with a container ready for each of them.
+    Warm,
+    /// A paused desktop, from the request that wakes it to its answer.
+    Wake,
+}
 
 /// Whose starts are measured.
 #[derive(clap::Args)]
@@ -44,9 +59,9 @@ pub struct Options {
     /// How often
     #[arg(long)]
     rounds: u32,
-    /// Keep a container ready for each of them
+    /// What they wait for
     #[arg(long)]
-    warm: bool,
+    kind: Kind,
     /// Name of the installation in the engine's labels
     #[arg(long)]
     instance: String,
@@ -60,8 +75,8 @@ pub struct Options {
 
 /// How long one start took.
 struct Time {
-    /// Until the gateway said that the desktop runs.
-    told: Duration,
+    /// Until the gateway said that the desktop runs, where it was asked for one.
+    told: Option<Duration>,
     /// Until the desktop had answered.
     seen: Duration,
 }
@@ -72,17 +87,17 @@ struct Person {
     secret: String,
 }
 
-/// Starts them round after round, and prints one line: the crowd, p50 and p95 in milliseconds, and p50 until the gateway said that it
-/// runs.
+/// Starts them round after round, and prints one line: the kind, the crowd, p50 and p95 in milliseconds, and p50 until the gateway
+/// said that it runs.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config(&options)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let core = Core::build(&config, clock.clone()).await?;
-    let engine = DockerEngine::new(config.engine.clone());
     let bench = Bench {
         people: people(&core, options.crowd).await?,
         desktops: core.desktops.clone(),
         metrics: core.metrics.clone(),
+        engine: DockerEngine::new(config.engine.clone()),
         options,
     };
     let app = App::on(core, config, clock)?;
@@ -95,17 +110,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         times
     };
     let ((), times) = tokio::join!(app.run(stopped), measured);
-    for container in engine.list(&bench.options.instance).await? {
-        engine.remove(&container.id).await?;
+    for container in bench.engine.list(&bench.options.instance).await? {
+        bench.engine.remove(&container.id).await?;
     }
-    let (mut told, mut seen): (Vec<Duration>, Vec<Duration>) = times?
-        .into_iter()
-        .map(|time| (time.told, time.seen))
-        .unzip();
+    let times = times?;
+    let mut told: Vec<Duration> = times.iter().filter_map(|time| time.told).collect();
+    let mut seen: Vec<Duration> = times.iter().map(|time| time.seen).collect();
     told.sort_unstable();
     seen.sort_unstable();
     let line = json!({
-        "warm": bench.options.warm,
+        "kind": bench.options.kind,
         "crowd": bench.options.crowd,
         "starts": seen.len(),
         "told": percentile(&told, 50),
@@ -121,6 +135,7 @@ struct Bench {
     people: Vec<Person>,
     desktops: deskgate::desktop::Desktops,
     metrics: deskgate::telemetry::metrics::Metrics,
+    engine: DockerEngine,
     options: Options,
 }
 
@@ -129,20 +144,61 @@ impl Bench {
     async fn rounds(&self, port: u16) -> anyhow::Result<Vec<Time>> {
         // The networks are there before anybody comes, as in a gateway that has run for a while.
         self.desktops.reconcile().await?;
+        match self.options.kind {
+            Kind::Wake => return self.wakes(port).await,
+            // Whose old containers the first round that counts finds.
+            Kind::Again => self.end(self.round(port).await?.1).await?,
+            Kind::Cold | Kind::Warm => {}
+        }
         let mut times = Vec::new();
         for _ in 0..self.options.rounds {
-            if self.options.warm {
+            if self.options.kind == Kind::Warm {
                 self.fill().await?;
             }
             let (some, ids) = self.round(port).await?;
             times.extend(some);
-            let by = &Actor::system("bench");
-            let removed = futures_util::stream::iter(ids)
-                .map(|id| self.desktops.remove(id, by, Reason::Asked))
-                .buffer_unordered(PARALLEL_REMOVES);
-            let removed: Vec<_> = removed.collect().await;
-            removed.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.end(ids).await?;
         }
+        Ok(times)
+    }
+
+    /// Ends desktops: those of people who come again keep their containers, as everybody's do for a while.
+    async fn end(&self, ids: Vec<DesktopId>) -> anyhow::Result<()> {
+        let by = &Actor::system("bench");
+        let end = |id: DesktopId| async move {
+            if self.options.kind == Kind::Again {
+                let stopped = self.desktops.stop(id, by, Reason::Asked).await;
+                stopped.map(drop)
+            } else {
+                let removed = self.desktops.remove(id, by, Reason::Asked).await;
+                removed.map(drop)
+            }
+        };
+        let ended = futures_util::stream::iter(ids)
+            .map(end)
+            .buffer_unordered(PARALLEL_ENDS);
+        let ended: Vec<_> = ended.collect().await;
+        ended.into_iter().collect::<Result<Vec<()>, _>>()?;
+        Ok(())
+    }
+
+    /// The times of all wakes of desktops that stay. They are paused at the engine, which the gateway takes for its own doing.
+    async fn wakes(&self, port: u16) -> anyhow::Result<Vec<Time>> {
+        let (_, ids) = self.round(port).await?;
+        let mut times = Vec::new();
+        for _ in 0..self.options.rounds {
+            for id in &ids {
+                let row = self.desktops.get(*id).await?.context("no row")?;
+                self.engine.pause(&row.container_name).await?;
+            }
+            self.desktops.reconcile().await?;
+            for id in &ids {
+                let row = self.desktops.get(*id).await?.context("no row")?;
+                ensure!(row.status == Status::Paused, "it is {:?}", row.status);
+            }
+            times.extend(self.together(port, Some(&ids)).await?.0);
+        }
+        self.end(ids).await?;
         Ok(times)
     }
 
@@ -162,9 +218,19 @@ impl Bench {
 
     /// One start of everybody: how long each took, and which desktop it is.
     async fn round(&self, port: u16) -> anyhow::Result<(Vec<Time>, Vec<DesktopId>)> {
+        self.together(port, None).await
+    }
+
+    /// The same, or with `ids` a visit of everybody to the desktop that is theirs already.
+    async fn together(
+        &self,
+        port: u16,
+        ids: Option<&[DesktopId]>,
+    ) -> anyhow::Result<(Vec<Time>, Vec<DesktopId>)> {
         let together = Arc::new(Barrier::new(self.people.len()));
         let mut starts = JoinSet::new();
-        for person in &self.people {
+        for (number, person) in self.people.iter().enumerate() {
+            let theirs = ids.map(|ids| ids[number]);
             let door = Door::of(format!("https://127.0.0.1:{port}"));
             let (peer, together) = (Peer::new(&door)?, together.clone());
             let secret = person.secret.clone();
@@ -172,44 +238,57 @@ impl Bench {
             starts.spawn(async move {
                 let connection = peer.connect(socket::SMALL).await;
                 together.wait().await;
-                let start = start(connection?, &peer.host, &secret);
+                let start = start(connection?, &peer.host, &secret, theirs);
                 let start = tokio::time::timeout(PATIENCE, start).await;
-                start
+                let (time, id) = start
                     .context("it took too long")?
-                    .with_context(|| format!("no desktop for {name}"))
+                    .with_context(|| format!("no desktop for {name}"))?;
+                anyhow::Ok((number, time, id))
             });
         }
         let done = starts.join_all().await;
-        let done: Vec<_> = done.into_iter().collect::<anyhow::Result<_>>()?;
-        Ok(done.into_iter().unzip())
+        let mut done: Vec<_> = done.into_iter().collect::<anyhow::Result<_>>()?;
+        // In the order of the people, so that each comes back to their own.
+        done.sort_unstable_by_key(|(number, ..)| *number);
+        Ok(done.into_iter().map(|(_, time, id)| (time, id)).unzip())
     }
 }
 
-/// From the request for a desktop to the first answer of that desktop.
+/// From the request for a desktop, or for the page of the one that is there, to the first answer of that desktop.
 async fn start(
     mut connection: Connection,
     host: &str,
     secret: &str,
+    theirs: Option<DesktopId>,
 ) -> anyhow::Result<(Time, DesktopId)> {
     let who = format!("Host: {host}\r\nAuthorization: Bearer {secret}\r\n");
     let begun = Instant::now();
-    let request = format!(
-        "POST /api/container/start HTTP/1.1\r\n{who}Prefer: wait=120\r\nContent-Length: 0\r\n\r\n"
-    );
-    let (status, answer) = exchange(&mut connection, &request).await?;
-    let told = begun.elapsed();
-    let container = &serde_json::from_slice::<Value>(&answer)?["container"];
-    ensure!(
-        status == 201 && container["status"] == "running",
-        "status {status}: {container}"
-    );
-    let id = container["id"].as_str().context("no id")?;
+    let (id, told) = match theirs {
+        Some(id) => (id, None),
+        None => (
+            ask_for_one(&mut connection, &who).await?,
+            Some(begun.elapsed()),
+        ),
+    };
     let request = format!("GET /desktop/{id}/ HTTP/1.1\r\n{who}\r\n");
     connection.send(request.as_bytes()).await?;
     let answer = connection.head().await?;
     ensure!(answer.status == 200, "its page: status {}", answer.status);
     let seen = begun.elapsed();
-    Ok((Time { told, seen }, id.parse()?))
+    Ok((Time { told, seen }, id))
+}
+
+async fn ask_for_one(connection: &mut Connection, who: &str) -> anyhow::Result<DesktopId> {
+    let request = format!(
+        "POST /api/container/start HTTP/1.1\r\n{who}Prefer: wait=120\r\nContent-Length: 0\r\n\r\n"
+    );
+    let (status, answer) = exchange(connection, &request).await?;
+    let container = &serde_json::from_slice::<Value>(&answer)?["container"];
+    ensure!(
+        status == 201 && container["status"] == "running",
+        "status {status}: {container}"
+    );
+    Ok(container["id"].as_str().context("no id")?.parse()?)
 }
 
 async fn exchange(connection: &mut Connection, request: &str) -> anyhow::Result<(u16, Vec<u8>)> {
@@ -222,10 +301,10 @@ async fn exchange(connection: &mut Connection, request: &str) -> anyhow::Result<
     Ok((answer.status, body))
 }
 
-/// Nearest rank, in milliseconds.
-fn percentile(sorted: &[Duration], percent: usize) -> u128 {
+/// Nearest rank, in milliseconds; nothing of nothing.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<u128> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map_or(0, Duration::as_millis)
+    sorted.get(rank - 1).map(Duration::as_millis)
 }
 
 async fn people(core: &Core, count: u32) -> anyhow::Result<Vec<Person>> {
@@ -279,9 +358,13 @@ fn config(options: &Options) -> anyhow::Result<Config> {
     ] {
         raw.set(key, value);
     }
-    let warm = if options.warm { options.crowd } else { 0 };
+    let (home, warm) = match options.kind {
+        Kind::Cold | Kind::Wake => ("none", 0),
+        Kind::Again => ("volume", 0),
+        Kind::Warm => ("none", options.crowd),
+    };
     let template = format!(
-        "id = 'desktop'\nimage = '{}'\nhome = 'none'\nwarm = {warm}",
+        "id = 'desktop'\nimage = '{}'\nhome = '{home}'\nwarm = {warm}",
         demo::IMAGE
     );
     raw.templates.push(toml::from_str(&template)?);
