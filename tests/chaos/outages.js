@@ -8,47 +8,12 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { until } from '../e2e/support/wait.js';
-import { Installation, TWO_PERIODS_MS, see, start } from './support/installation.js';
+import { TWO_PERIODS_MS, see } from './support/installation.js';
+import { SILENCE_MS, goOn, seconds, two, within } from './support/scene.js';
 import { Stream, handshake } from './support/stream.js';
 
 const OUTAGE_MS = 20_000;
-/** How long an open desktop may be silent: its echo comes every tenth of a second, and the machine may be busy. */
-const SILENCE_MS = 5_000;
 const ASK_MS = 500;
-
-/** Two gateways on one database, and people with a running desktop each, on the one and on the other. */
-async function two(name, world, { people = 2, settings = {} } = {}) {
-  const installation = await Installation.create(name, world, { settings });
-  const gateways = [await installation.gateway('one'), await installation.gateway('two')];
-  const pupils = [];
-  for (let number = 0; number < people; number += 1) {
-    const [secret, gateway] = [await installation.person(`pupil-${number}`), gateways[number % 2]];
-    const client = gateway.client(secret);
-    pupils.push({ secret, gateway, client, id: await start(client) });
-  }
-  return { installation, gateways, pupils };
-}
-
-/** Every pupil has a desktop again, and takes it away. */
-async function goOn({ installation, pupils }) {
-  for (const { client } of pupils) {
-    const id = await start(client);
-    await see(client, id);
-    const removed = await client.post('/api/container/remove', { id });
-    assert.equal(removed.status, 200, removed.body);
-  }
-  await installation.clean();
-}
-
-async function within(scene, story) {
-  try {
-    return await story(scene);
-  } finally {
-    await scene.installation.close();
-  }
-}
-
-const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 
 /** Containers are removed, killed and stopped behind the gateways' backs, one of them in the middle of its start. */
 export async function meddled(world) {
