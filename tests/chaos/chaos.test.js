@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
 import { clockSet, fifty, frozen, meddled, withoutDatabase, withoutEngine } from './outages.js';
+import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
 
 /** Scenarios at the same time: they wait more than they work. */
@@ -48,9 +49,9 @@ after(async () => {
   await engine?.end('SIGTERM');
 });
 
-/** Runs the stories whose titles are wanted, so many at a time, each as a test of its own. */
-async function stories(t, list, lanes) {
-  const waiting = list.filter(({ title }) => ONLY.test(title));
+/** Runs the stories whose titles are wanted, or all, so many at a time, each as a test of its own. */
+async function stories(t, list, lanes, { always = false } = {}) {
+  const waiting = list.filter(({ title }) => always || ONLY.test(title));
   const lane = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const { title, story } = next;
@@ -91,4 +92,7 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
   // These have the engine to themselves, but for the one that waits.
   await stories(t, engines, 1);
   await patient;
+  // Networks may be minutes behind, so that each is waited for once, and for all of them together.
+  const sweep = { title: 'networks of all stories', story: () => Installation.sweep() };
+  await stories(t, [sweep], 1, { always: true });
 });

@@ -5,11 +5,10 @@
 import assert from 'node:assert/strict';
 
 import { until } from '../e2e/support/wait.js';
-import { Installation, TWO_PERIODS_MS, see, start } from './support/installation.js';
+import { Installation, NETWORKS_MS, TWO_PERIODS_MS, see, start } from './support/installation.js';
+import { within } from './support/scene.js';
 
 const STANDING = 'standing at a failpoint';
-/** How long the reconciler leaves a network alone (`desktop/networks.rs`), and two periods. */
-const NETWORKS_MS = 120_000 + TWO_PERIODS_MS;
 
 /** A request whose gateway dies before it answers. */
 function send(call) {
@@ -77,17 +76,13 @@ export async function killedAt(point, how, world) {
   const way = WAYS[point.split('.')[0]];
   assert.ok(way, `nobody knows how to reach ${point}`);
   const installation = await Installation.create(`${point}-${how}`, world, way);
-  try {
-    return await killed(point, how, { way, installation });
-  } finally {
-    await installation.close();
-  }
+  return within({ installation, way }, (scene) => killed(point, how, scene));
 }
 
 /** The network of a container that was never made is removed, when it cannot be on its way any more. */
 export async function lostNetwork(world) {
-  const installation = await Installation.create('network', world, { warm: 1 });
-  try {
+  const made = await Installation.create('network', world, { warm: 1 });
+  return within({ installation: made }, async ({ installation }) => {
     const armed = await installation.gateway('armed', { failpoint: 'pool.network' });
     await armed.said(STANDING);
     await armed.kill();
@@ -97,9 +92,7 @@ export async function lostNetwork(world) {
     await installation.noLostNetworks(NETWORKS_MS);
     await installation.clean();
     return `removed after ${((performance.now() - begun) / 1000).toFixed(0)} s`;
-  } finally {
-    await installation.close();
-  }
+  });
 }
 
 async function killed(point, how, { way, installation }) {
@@ -137,7 +130,5 @@ async function killed(point, how, { way, installation }) {
   const removed = await client.post('/api/container/remove', { id });
   assert.equal(removed.status, 200, removed.body);
   await installation.clean();
-  // Whoever was killed may have been about to make a container for the pool, too, as `lostNetwork` tells.
-  if (point !== 'pool.network') await installation.noLostNetworks(NETWORKS_MS);
   return `${end}, all agreed after ${(took / 1000).toFixed(1)} s`;
 }

@@ -32,12 +32,17 @@ export async function goOn({ installation, pupils }) {
   await installation.clean();
 }
 
+/** Tells a story and leaves nothing behind, however it ends. */
 export async function within(scene, story) {
+  let line;
   try {
-    return await story(scene);
-  } finally {
+    line = await story(scene);
+  } catch (error) {
     await scene.installation.close();
+    throw error;
   }
+  await scene.installation.leave();
+  return line;
 }
 
 export const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
