@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
-import { clockSet, fifty, frozen, meddled, withoutDatabase, withoutEngine } from './outages.js';
+import { clockSet, endsAtOnce, fifty, frozen, meddled, withoutDatabase, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
 
@@ -77,6 +77,7 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     { title: 'gateway frozen for 20 s', story: () => frozen(worlds.calm) },
     { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },
     { title: 'containers meddled with', story: () => meddled(worlds.calm) },
+    { title: 'desktop that ends at once', story: () => endsAtOnce(worlds.calm) },
     ...killed,
   ];
   const databases = OUTAGES.map((how) => ({

@@ -51,6 +51,24 @@ export async function meddled(world) {
   });
 }
 
+/** A desktop that ends at once: its user reads what it wrote last, at either gateway. */
+export async function endsAtOnce(world) {
+  return within(await two('broken', world, { people: 0 }), async ({ installation, gateways }) => {
+    const secret = await installation.person('pupil');
+    const clients = gateways.map((gateway) => gateway.client(secret));
+    const answer = await clients[0].post('/api/container/start', { template: 'broken' }, { Prefer: 'wait=20' });
+    assert.ok([200, 201].includes(answer.status), answer.body);
+    for (const client of clients) {
+      const [told] = await client.list();
+      assert.deepEqual([told.status, told.status_reason_code], ['error', 'ended_starting'], JSON.stringify(told));
+      assert.match(told.status_detail, /exit code 3[^]*this desktop is broken/);
+    }
+    await installation.clean();
+    await goOn({ installation, pupils: [{ client: clients[1] }] });
+    return 'ended_starting, with its last line';
+  });
+}
+
 /** Fifty starts of one person over two gateways. */
 export async function fifty(world) {
   return within(await two('fifty', world, { people: 0 }), async ({ installation, gateways }) => {
