@@ -1,6 +1,7 @@
 //! The desktop of the chaos suite: a program without libraries that answers a page under Basic authentication, takes
 //! WebSockets and sends back what comes. It starts in milliseconds, so that the suite measures the gateway's mistakes and
-//! not a boot. `MODE` makes one that ends at once (`broken`) or never answers (`silent`).
+//! not a boot. `MODE` makes one that ends at once (`broken`), never answers (`silent`), takes its time (`slow`) or ends in
+//! peace when it is asked to (`gentle`). `/write/WORD` keeps a word in the person's home, `/read` tells it.
 //!
 //! `tests/chaos/run` compiles it into a static binary, which is all that its image has.
 
@@ -10,8 +11,22 @@ use std::time::Duration;
 
 const PORT: u16 = 6901;
 const PAGE: &str = "a desktop";
+/// Below the home of the suite's template that has one.
+const NOTE: &str = "/home/desk/note";
+const BOOT: Duration = Duration::from_secs(4);
+const SIGTERM: i32 = 15;
 /// RFC 6455, section 1.3.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+unsafe extern "C" {
+    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+    fn _exit(code: i32) -> !;
+}
+
+extern "C" fn end(_: i32) {
+    // Safe in a signal handler, as hardly anything else is.
+    unsafe { _exit(0) }
+}
 
 fn main() {
     let mode = std::env::var("MODE").unwrap_or_default();
@@ -21,6 +36,12 @@ fn main() {
     }
     if mode == "silent" {
         std::thread::sleep(Duration::from_secs(3600));
+    }
+    if mode == "slow" {
+        std::thread::sleep(BOOT);
+    }
+    if mode == "gentle" {
+        unsafe { signal(SIGTERM, end) };
     }
     let password = std::env::var("VNC_PW").unwrap_or_default();
     let credentials = format!(
@@ -40,6 +61,8 @@ fn main() {
 fn serve(mut stream: TcpStream, credentials: &str) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut authorization, mut key) = (String::new(), String::new());
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -64,9 +87,10 @@ fn serve(mut stream: TcpStream, credentials: &str) -> std::io::Result<()> {
         );
     }
     if key.is_empty() {
-        let length = PAGE.len();
+        let page = page(request.split(' ').nth(1).unwrap_or_default())?;
+        let length = page.len();
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{PAGE}"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}"
         );
         return stream.write_all(answer.as_bytes());
     }
@@ -76,6 +100,16 @@ fn serve(mut stream: TcpStream, credentials: &str) -> std::io::Result<()> {
     );
     stream.write_all(answer.as_bytes())?;
     echo(&mut reader, &mut stream)
+}
+
+fn page(path: &str) -> std::io::Result<String> {
+    if let Some(word) = path.strip_prefix("/write/") {
+        std::fs::write(NOTE, word)?;
+    }
+    if path == "/read" {
+        return Ok(std::fs::read_to_string(NOTE).unwrap_or_else(|_| "nothing".to_owned()));
+    }
+    Ok(PAGE.to_owned())
 }
 
 /// Sends back each frame, unmasked; short ones only, which is all that the suite sends.

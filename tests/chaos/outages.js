@@ -193,19 +193,61 @@ export async function withoutDatabase(how, world) {
   });
 }
 
+/** Asks both gateways for the portal's page and one's desktops, for so long; which statuses came, and the longest wait for one. */
+async function portal(gateways, secret, lasts) {
+  const [seen, end] = [new Set(), performance.now() + lasts];
+  let slowest = 0;
+  do {
+    const asked = gateways.flatMap((gateway) => [gateway.page(secret), gateway.client(secret).get('/api/container/list')]);
+    const begun = performance.now();
+    for (const answer of await Promise.all(asked)) seen.add(answer.status ?? answer);
+    slowest = Math.max(slowest, performance.now() - begun);
+    await pause(ASK_MS);
+  } while (performance.now() < end);
+  return { seen: [...seen], slowest: Math.round(slowest) };
+}
+
+/** What is true of a desktop that ran until its engine ended. */
+const WITH_ENGINE = ['ended', 'disappeared', 'engine_restarted'];
+/** What is true of a start that an engine was missing for; `silent` is what its template makes of the one. */
+const NOT_STARTED = ['engine_unavailable', 'engine_failed', 'ended_starting', 'silent'];
+
+/** What rows say after an engine's outage has to be true: desktops ended for one of these reasons, or none of them did. */
+async function trueReasons({ installation, pupils }, ended) {
+  const rows = await installation.rows();
+  const may = (row, reasons) => {
+    const fits = ['stopped', 'error'].includes(row.status) && reasons.includes(row.reason);
+    assert.ok(fits, `${row.template} ${row.status} (${row.reason}), not ${reasons}`);
+  };
+  const [left, stopped, watched, removed] = pupils.map(({ id }) => rows.find((row) => row.id === id));
+  for (const row of [left, watched]) {
+    if (ended.length) may(row, ended);
+    else assert.equal(row.status, 'running', row.reason);
+  }
+  // What is asked for in the moment in which the engine ends may come too late.
+  for (const row of [stopped, removed].filter(Boolean)) may(row, ['asked', ...ended]);
+  const begun = rows.filter((row) => !pupils.some(({ id }) => id === row.id));
+  for (const row of begun.filter(({ status }) => status !== 'running')) may(row, [...NOT_STARTED, ...ended]);
+  return rows.map((row) => `${row.status}${row.reason ? ` (${row.reason})` : ''}`).join(', ');
+}
+
 /** The engine goes away in this way and comes back; a start and a stop are asked for meanwhile, at the gateway that follows. */
 export async function withoutEngine(how, world) {
   const { engine } = world;
   const ways = {
-    restarted: { away: () => engine.end('SIGTERM'), lasts: 0, back: () => engine.up() },
-    killed: { away: () => engine.end('SIGKILL'), lasts: 0, back: () => engine.up() },
-    stopped: { away: () => engine.end('SIGTERM'), lasts: OUTAGE_MS, back: () => engine.up() },
-    hung: { away: () => engine.freeze(), lasts: OUTAGE_MS, back: () => engine.thaw() },
+    restarted: { away: () => engine.end('SIGTERM'), lasts: 0, back: () => engine.up(), ended: WITH_ENGINE },
+    killed: { away: () => engine.end('SIGKILL'), lasts: 0, back: () => engine.up(), ended: WITH_ENGINE },
+    stopped: { away: () => engine.end('SIGTERM'), lasts: OUTAGE_MS, back: () => engine.up(), ended: WITH_ENGINE },
+    // Its containers run on.
+    hung: { away: () => engine.freeze(), lasts: OUTAGE_MS, back: () => engine.thaw(), ended: [] },
   };
-  const { away, lasts, back } = ways[how];
+  const { away, lasts, back, ended } = ways[how];
+  const livesOn = ended.length === 0;
   return within(await two(`engine-${how}`, world, { people: 4 }), async (scene) => {
     const { installation, gateways, pupils } = scene;
     const late = await installation.person('late');
+    const { gateway, secret, id } = pupils[2];
+    const stream = await Stream.open(gateway, secret, id);
     const silent = Promise.allSettled([pupils[0].client.post('/api/container/start', { template: 'silent' })]);
     await pause(200);
     await away();
@@ -215,17 +257,23 @@ export async function withoutEngine(how, world) {
       pupils[3].client.post('/api/container/remove', { id: pupils[3].id }),
     ];
     const answers = Promise.all(calls.map((call) => call.then(({ status }) => status, (error) => error.message)));
-    await pause(lasts);
+    const { seen, slowest } = await portal(gateways, secret, lasts);
     await back();
     const took = await installation.clean();
     const [start_, stop, remove] = await answers;
     await silent;
-    const states = (await installation.rows()).map((row) => `${row.status}${row.reason ? ` (${row.reason})` : ''}`);
+    assert.deepEqual(seen, [200], 'the portal answers without an engine');
+    assert.ok(slowest < SILENCE_MS, `the portal took ${slowest} ms`);
+    const states = await trueReasons(scene, ended);
+    const { silence, open } = stream.close();
+    assert.equal(open, livesOn, 'a stream is open for as long as its desktop runs');
+    if (livesOn) assert.ok(silence < SILENCE_MS, `a stream was silent for ${silence} ms`);
     for (const gateway of gateways) {
       await until('a start is possible', async () => (await gateway.client(late).get('/readyz')).status === 200);
     }
     await goOn({ installation, pupils: [...pupils, { client: gateways[1].client(late) }] });
-    return `start ${start_}, stop ${stop}, remove ${remove}; rows ${states.join(', ')}; agreed after ${seconds(took)}`;
+    const answered = `start ${start_}, stop ${stop}, remove ${remove}; portal within ${slowest} ms`;
+    return `${answered}; rows ${states}; agreed after ${seconds(took)}`;
   });
 }
 

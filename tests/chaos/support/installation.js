@@ -7,7 +7,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
-import { Client, request } from '../../e2e/support/http.js';
+import { Client, SESSION_COOKIE, request } from '../../e2e/support/http.js';
 import { settled, until } from '../../e2e/support/wait.js';
 
 /** Two periods of the reconciler (`desktop/reconcile.rs`). */
@@ -27,24 +27,24 @@ let nextPort = 20_000;
 /** Installations whose stories went well and that have a network too many, with gateways that have to see to that. */
 const behind = [];
 
-/** The templates: one that works, one that ends at once, one that never answers. */
+/** The templates: one that works, and others by what `desktop.rs` makes of their mode. */
 function templates(warm) {
-  const table = (id, more) => `
+  const table = (id, more, image = 'image = "deskgate/test-chaos"\npull = "never"') => `
 [[template]]
 id = "${id}"
-image = "deskgate/test-chaos"
-pull = "never"
+${image}
 scheme = "http"
 entry = "/"
-home = "none"
 memory = "64m"
 shm_size = "16m"
-stop = { signal = "SIGKILL", timeout = "2s" }
+${more.includes('stop =') ? '' : 'stop = { signal = "SIGKILL", timeout = "2s" }'}
+${more.includes('home =') ? '' : 'home = "none"'}
 ${more}`;
   return [
     table('desktop', `warm = ${warm}`),
     table('broken', 'env = { MODE = "broken" }'),
     table('silent', 'env = { MODE = "silent" }\nready = { timeout = "3s" }'),
+    table('gentle', 'env = { MODE = "gentle" }\nstop = { signal = "SIGTERM", timeout = "5s" }'),
   ].join('');
 }
 
@@ -236,6 +236,12 @@ export class Gateway {
   /** Somebody who is signed in, here. */
   client(secret) {
     return new Client(this.origin, headersOf(secret));
+  }
+
+  /** The status of the portal's page as a browser asks for it. */
+  async page(secret) {
+    const headers = { Host: new URL(PUBLIC).host, Cookie: `${SESSION_COOKIE}=${secret}` };
+    return (await request(`${this.origin}/`, { headers })).status;
   }
 
   /** Waits until so many containers of the pool have answered it. */
