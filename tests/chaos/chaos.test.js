@@ -7,8 +7,9 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
+import { withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
-import { clockSet, endsAtOnce, fifty, frozen, meddled, withoutDatabase, withoutEngine } from './outages.js';
+import { clockSet, endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
 

@@ -1,18 +1,16 @@
-// Responsible for what happens around gateways that live: somebody meddles with their containers, the engine or the database
-// stops or hangs, many want the same at once, the clock is set.
+// Responsible for what happens around gateways that live: somebody meddles with their containers, the engine stops or hangs,
+// many want the same at once, the clock is set.
 
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { until } from '../e2e/support/wait.js';
 import { TWO_PERIODS_MS, see } from './support/installation.js';
-import { SILENCE_MS, goOn, seconds, two, within } from './support/scene.js';
-import { Stream, handshake } from './support/stream.js';
+import { OUTAGE_MS, SILENCE_MS, goOn, seconds, two, within } from './support/scene.js';
+import { Stream } from './support/stream.js';
 
-const OUTAGE_MS = 20_000;
 const ASK_MS = 500;
 
 /** Containers are removed, killed and stopped behind the gateways' backs, one of them in the middle of its start. */
@@ -116,80 +114,6 @@ export async function frozen(world) {
     const all = [...pupils, ...late.map((secret) => ({ client: other.client(secret) }))];
     await goOn({ installation, pupils: all });
     return `taken over after ${seconds(took)}`;
-  });
-}
-
-/** Asks with a session that nobody has, over and over; `stop()` tells which answers came. */
-function stranger(gateways, id) {
-  const [secret, seen] = [randomBytes(32).toString('base64url'), new Set()];
-  let going = true;
-  const asking = (async () => {
-    while (going) {
-      const asked = gateways.flatMap((gateway) => [
-        gateway.client(secret).get(`/desktop/${id}/`).then(({ status }) => status),
-        gateway.client(secret).get('/api/container/list').then(({ status }) => status),
-        handshake(gateway, secret, id).then(({ status }) => status),
-      ]);
-      for (const status of await Promise.all(asked)) seen.add(status);
-      await pause(ASK_MS);
-    }
-  })();
-  return {
-    stop: async () => {
-      going = false;
-      await asking;
-      return [...seen].sort();
-    },
-  };
-}
-
-/** The database crashes, hangs or is lost with its machine for 20 s, and comes back, with streams open, a start and a stop under way. */
-export async function withoutDatabase(how, world) {
-  const away = {
-    stopped: (server) => server.end('immediate'),
-    hung: (server) => server.freeze(),
-    lost: (server) => server.lose(),
-  }[how];
-  const back = {
-    stopped: (server) => server.up(),
-    hung: (server) => server.thaw(),
-    lost: (server) => server.replace(),
-  }[how];
-  return within(await two(`database-${how}`, world, { people: 4 }), async (scene) => {
-    const { installation, gateways, pupils } = scene;
-    const late = await installation.person('late');
-    const streams = await Promise.all(pupils.slice(0, 2).map(({ gateway, secret, id }) => Stream.open(gateway, secret, id)));
-    const knock = stranger(gateways, pupils[0].id);
-    // Under way when it happens: one that has just begun, and one that is being waited for.
-    const silent = await gateways[1].client(late).post('/api/container/start', { template: 'silent' });
-    assert.equal(silent.status, 201, silent.body);
-    await pause(1500);
-    const begun = gateways[1].client(late).post('/api/container/start', { template: 'desktop' });
-    await pause(150);
-    await away(world.postgres);
-    const stop = pupils[3].client.post('/api/container/stop', { id: pupils[3].id });
-    const answers = Promise.all([begun, stop].map((call) => call.then(({ status }) => status, (error) => error.message)));
-    await pause(OUTAGE_MS);
-    const known = await pupils[2].client.get('/api/container/list').then(({ status }) => status, () => 'none');
-    await back(world.postgres);
-    const returned = performance.now();
-    const strangers = await knock.stop();
-    await until('a known session is served again', async () => (await pupils[2].client.get('/api/container/list')).status === 200, {
-      within: TWO_PERIODS_MS,
-    });
-    const served = performance.now() - returned;
-    const took = await installation.clean();
-    await pause(1000);
-    const heard = streams.map((stream) => stream.close());
-    for (const { echoes, silence, open } of heard) {
-      assert.ok(open && silence < SILENCE_MS && echoes > OUTAGE_MS / 200, `a stream was cut or silent: ${JSON.stringify(heard)}`);
-    }
-    assert.ok(strangers.every((status) => [401, 503].includes(status)), `a stranger got ${strangers}`);
-    const [started, stopped] = await answers;
-    await goOn({ installation, pupils: [...pupils, { client: gateways[0].client(late) }] });
-    const silence = Math.max(...heard.map((one) => one.silence));
-    const said = `start ${started}, stop ${stopped}, a known session ${known}, strangers ${strangers.join(' and ')}`;
-    return `${said}; longest silence of a stream ${silence} ms; served after ${seconds(served)}, agreed after ${seconds(took)}`;
   });
 }
 

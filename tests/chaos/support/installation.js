@@ -107,7 +107,7 @@ export class Installation {
     const hash = createHash('sha256').update(secret).digest('hex');
     await this.query(`
       INSERT INTO users (id, issuer, subject, username, role, groups, created_at, last_login)
-        VALUES ('${user}', 'https://id.test', '${name}', '${name}', 'student', '[]', ${now}, ${now});
+        VALUES ('${user}', 'https://id.test', '${user}', '${name}', 'student', '[]', ${now}, ${now});
       INSERT INTO oauth_sessions (id, token_hash, user_id, created_at, expires_at, last_seen)
         VALUES ('${randomUUID()}', '${hash}', '${user}', ${now}, ${now + SESSION_MS}, ${now})`);
     return secret;

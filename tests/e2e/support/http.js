@@ -63,6 +63,10 @@ export class Client {
     return this.#send('PUT', path, body, headers);
   }
 
+  delete(path, headers = {}) {
+    return request(this.origin + path, { method: 'DELETE', headers: { ...this.auth, ...headers }, agent: this.agent });
+  }
+
   #send(method, path, body, headers) {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     const all = { ...this.auth, 'Content-Type': 'application/json', ...headers };
