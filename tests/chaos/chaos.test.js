@@ -7,9 +7,10 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
+import { clockSet, clockSetInStart, clocksApart } from './clocks.js';
 import { withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
-import { clockSet, endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
+import { endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
 
@@ -75,6 +76,8 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
   );
   const aside = [
     { title: 'clock set', story: () => clockSet(worlds.calm) },
+    { title: 'clock set in a start', story: () => clockSetInStart(worlds.calm) },
+    { title: 'clocks of gateways apart', story: () => clocksApart(worlds.calm) },
     { title: 'gateway frozen for 20 s', story: () => frozen(worlds.calm) },
     { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },
     { title: 'containers meddled with', story: () => meddled(worlds.calm) },

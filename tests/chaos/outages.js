@@ -1,9 +1,7 @@
 // Responsible for what happens around gateways that live: somebody meddles with their containers, the engine stops or hangs,
-// many want the same at once, the clock is set.
+// many want the same at once.
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { until } from '../e2e/support/wait.js';
@@ -198,42 +196,5 @@ export async function withoutEngine(how, world) {
     await goOn({ installation, pupils: [...pupils, { client: gateways[1].client(late) }] });
     const answered = `start ${start_}, stop ${stop}, remove ${remove}; portal within ${slowest} ms`;
     return `${answered}; rows ${states}; agreed after ${seconds(took)}`;
-  });
-}
-
-/** The clock of both gateways is set by so much; what ran goes on, nothing is ended for its age. */
-export async function clockSet(world) {
-  const file = path.join(process.env.DESKGATE_CHAOS_DIR, 'faketime');
-  const set = (offset) => writeFile(file, `${offset}\n`);
-  await set('+0');
-  const environment = {
-    LD_PRELOAD: process.env.DESKGATE_CHAOS_FAKETIME,
-    FAKETIME_TIMESTAMP_FILE: file,
-    FAKETIME_NO_CACHE: '1',
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-  };
-  const settings = {
-    ...environment,
-    DESKTOP_IDLE_PAUSE: '30m',
-    DESKTOP_IDLE_STOP: '1h',
-    DESKTOP_MAX_LIFETIME: '2h',
-    SESSION_IDLE: '12h',
-  };
-  return within(await two('clock', world, { settings }), async (scene) => {
-    const { installation, pupils } = scene;
-    const streams = await Promise.all(pupils.map(({ gateway, secret, id }) => Stream.open(gateway, secret, id)));
-    for (const offset of ['+5h', '-5h', '+0']) {
-      await set(offset);
-      // The reaper and the reconciler look at least once.
-      await pause(11_000);
-      for (const { client, id } of pupils) await see(client, id);
-      const states = (await installation.rows()).map((row) => row.status);
-      assert.deepEqual(states, ['running', 'running'], `after the clock was set to ${offset}`);
-      await installation.clean();
-    }
-    const heard = streams.map((stream) => stream.close());
-    for (const { silence, open } of heard) assert.ok(open && silence < SILENCE_MS, JSON.stringify(heard));
-    await goOn(scene);
-    return 'five hours forward, back and right again: both desktops ran on, their streams too';
   });
 }

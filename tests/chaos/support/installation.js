@@ -44,6 +44,7 @@ ${more}`;
     table('desktop', `warm = ${warm}`),
     table('broken', 'env = { MODE = "broken" }'),
     table('silent', 'env = { MODE = "silent" }\nready = { timeout = "3s" }'),
+    table('slow', 'env = { MODE = "slow" }\nready = { timeout = "10s" }'),
     table('gentle', 'env = { MODE = "gentle" }\nstop = { signal = "SIGTERM", timeout = "5s" }'),
   ].join('');
 }

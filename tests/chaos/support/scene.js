@@ -17,9 +17,13 @@ const REVOKED_MS = 1_000 + 2_000;
 const REAPED_MS = 30_000;
 
 /** Two gateways on one database, and people with a running desktop each, on the one and on the other. */
-export async function two(name, world, { people = 2, settings = {} } = {}) {
+export async function two(name, world, { people = 2, settings = {}, environments = [] } = {}) {
   const installation = await Installation.create(name, world, { settings });
-  const gateways = [await installation.gateway('one'), await installation.gateway('two')];
+  const [first, second] = environments;
+  const gateways = [
+    await installation.gateway('one', { environment: first }),
+    await installation.gateway('two', { environment: second }),
+  ];
   const pupils = [];
   for (let number = 0; number < people; number += 1) {
     const [secret, gateway] = [await installation.person(`pupil-${number}`), gateways[number % 2]];
