@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { clockSet, clockSetInStart, clocksApart } from './clocks.js';
 import { withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
+import { homesFollow } from './homes.js';
 import { endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
@@ -81,6 +82,7 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     { title: 'gateway frozen for 20 s', story: () => frozen(worlds.calm) },
     { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },
     { title: 'containers meddled with', story: () => meddled(worlds.calm) },
+    { title: 'homes over two gateways', story: () => homesFollow(worlds.calm) },
     { title: 'desktop that ends at once', story: () => endsAtOnce(worlds.calm) },
     ...killed,
   ];

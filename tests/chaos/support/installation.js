@@ -44,6 +44,7 @@ ${more}`;
     table('desktop', `warm = ${warm}`),
     table('broken', 'env = { MODE = "broken" }'),
     table('silent', 'env = { MODE = "silent" }\nready = { timeout = "3s" }'),
+    table('homely', 'home = "volume"\nhome_path = "/home/desk"'),
     table('slow', 'env = { MODE = "slow" }\nready = { timeout = "10s" }'),
     table('gentle', 'env = { MODE = "gentle" }\nstop = { signal = "SIGTERM", timeout = "5s" }'),
   ].join('');
@@ -51,17 +52,17 @@ ${more}`;
 
 /** An installation. */
 export class Installation {
-  /** `settings` are for all its gateways; `warm` containers are kept ready. */
-  static async create(name, { engine, postgres }, { warm = 0, settings = {} } = {}) {
+  /** `settings` are for all its gateways; `warm` containers are kept ready; `more` are further templates. */
+  static async create(name, { engine, postgres }, { warm = 0, settings = {}, keepsHomes = false, more = '' } = {}) {
     installations += 1;
     const one = new Installation();
-    Object.assign(one, { name, engine, postgres, settings, gateways: [] });
+    Object.assign(one, { name, engine, postgres, settings, keepsHomes, gateways: [] });
     one.instance = `test-chaos-${installations}`;
     one.ports = 10_000 + DESKTOP_PORTS * installations;
     one.database = await postgres.database();
     one.directory = path.join(process.env.DESKGATE_CHAOS_DIR, one.instance);
     await mkdir(one.directory, { recursive: true });
-    await writeFile(path.join(one.directory, 'deskgate.toml'), templates(warm));
+    await writeFile(path.join(one.directory, 'deskgate.toml'), templates(warm) + more);
     return one;
   }
 
@@ -126,7 +127,7 @@ export class Installation {
   async faults() {
     const rows = await this.rows();
     const { containers, volumes } = await this.engine.inventory(this.instance);
-    const faults = volumes.map((name) => `volume ${name} was left`);
+    const faults = this.keepsHomes ? [] : volumes.map((name) => `volume ${name} was left`);
     const settledStates = ['running', 'paused', 'stopped', 'error'];
     for (const row of rows) {
       const container = containers.find((one) => one.name === row.container);

@@ -17,8 +17,8 @@ const REVOKED_MS = 1_000 + 2_000;
 const REAPED_MS = 30_000;
 
 /** Two gateways on one database, and people with a running desktop each, on the one and on the other. */
-export async function two(name, world, { people = 2, settings = {}, environments = [] } = {}) {
-  const installation = await Installation.create(name, world, { settings });
+export async function two(name, world, { people = 2, environments = [], ...options } = {}) {
+  const installation = await Installation.create(name, world, options);
   const [first, second] = environments;
   const gateways = [
     await installation.gateway('one', { environment: first }),

@@ -117,9 +117,10 @@ export class Engine {
 
   /** Removes everything of an installation. */
   async clear(instance) {
-    const { containers, networks } = await this.inventory(instance);
+    const { containers, networks, volumes } = await this.inventory(instance);
     await Promise.all(containers.map((one) => this.remove(one.id)));
     await Promise.all(networks.map((one) => this.call('DELETE', `/networks/${one.id}`)));
+    await Promise.all(volumes.map((name) => this.call('DELETE', `/volumes/${name}`)));
   }
 }
 
