@@ -11,6 +11,7 @@ import { clockSet, clockSetInStart, clocksApart } from './clocks.js';
 import { withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
 import { homesFollow } from './homes.js';
+import { diskFull, imagePulled } from './images.js';
 import { endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
 import { Engine, Postgres } from './support/world.js';
@@ -83,6 +84,7 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },
     { title: 'containers meddled with', story: () => meddled(worlds.calm) },
     { title: 'homes over two gateways', story: () => homesFollow(worlds.calm) },
+    { title: 'image pulled from a registry that breaks off', story: () => imagePulled(worlds.calm) },
     { title: 'desktop that ends at once', story: () => endsAtOnce(worlds.calm) },
     ...killed,
   ];
@@ -97,7 +99,8 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     story: () => withoutEngine(how, worlds.calm),
   }));
   // These have the engine to themselves, but for the one that waits.
-  await stories(t, engines, 1);
+  const full = { title: 'disk of the engine full', story: () => diskFull(worlds.calm) };
+  await stories(t, [...engines, full], 1);
   await patient;
   // Networks may be minutes behind, so that each is waited for once, and for all of them together.
   const sweep = { title: 'networks of all stories', story: () => Installation.sweep() };

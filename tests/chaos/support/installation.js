@@ -27,26 +27,34 @@ let nextPort = 20_000;
 /** Installations whose stories went well and that have a network too many, with gateways that have to see to that. */
 const behind = [];
 
-/** The templates: one that works, and others by what `desktop.rs` makes of their mode. */
+/** What templates have unless they say otherwise, as written in `deskgate.toml`. */
+const TEMPLATE = {
+  image: '"deskgate/test-chaos"',
+  pull: '"never"',
+  scheme: '"http"',
+  entry: '"/"',
+  home: '"none"',
+  memory: '"64m"',
+  shm_size: '"16m"',
+  stop: '{ signal = "SIGKILL", timeout = "2s" }',
+};
+
+/** A template. */
+export function template(id, fields = {}) {
+  const lines = Object.entries({ id: `"${id}"`, ...TEMPLATE, ...fields }).map(([key, value]) => `${key} = ${value}`);
+  return `\n[[template]]\n${lines.join('\n')}\n`;
+}
+
+/** One that works, and others by what `desktop.rs` makes of their mode. */
 function templates(warm) {
-  const table = (id, more, image = 'image = "deskgate/test-chaos"\npull = "never"') => `
-[[template]]
-id = "${id}"
-${image}
-scheme = "http"
-entry = "/"
-memory = "64m"
-shm_size = "16m"
-${more.includes('stop =') ? '' : 'stop = { signal = "SIGKILL", timeout = "2s" }'}
-${more.includes('home =') ? '' : 'home = "none"'}
-${more}`;
+  const mode = (id, fields) => template(id, { env: `{ MODE = "${id}" }`, ...fields });
   return [
-    table('desktop', `warm = ${warm}`),
-    table('broken', 'env = { MODE = "broken" }'),
-    table('silent', 'env = { MODE = "silent" }\nready = { timeout = "3s" }'),
-    table('homely', 'home = "volume"\nhome_path = "/home/desk"'),
-    table('slow', 'env = { MODE = "slow" }\nready = { timeout = "10s" }'),
-    table('gentle', 'env = { MODE = "gentle" }\nstop = { signal = "SIGTERM", timeout = "5s" }'),
+    template('desktop', { warm }),
+    template('homely', { home: '"volume"', home_path: '"/home/desk"' }),
+    mode('broken'),
+    mode('silent', { ready: '{ timeout = "3s" }' }),
+    mode('slow', { ready: '{ timeout = "10s" }' }),
+    mode('gentle', { stop: '{ signal = "SIGTERM", timeout = "5s" }' }),
   ].join('');
 }
 

@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, statfs } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,6 +17,8 @@ const ENDED_MS = 30_000;
 const CALL_MS = 60_000;
 /** How long a server is silent before its machine is gone. */
 const SILENT_MS = 2_000;
+/** What the engine has for images, containers and homes. */
+const DISK_BYTES = 512 << 20;
 const IMAGE = 'deskgate/test-chaos';
 
 /** The container engine. */
@@ -25,7 +27,9 @@ export class Engine {
   static async start(directory) {
     const engine = new Engine();
     Object.assign(engine, { directory, socket: path.join(directory, 'docker.sock') });
-    await mkdir(directory, { recursive: true });
+    // A disk of its own, which can be full.
+    await mkdir(engine.data, { recursive: true });
+    await run('mount', ['-t', 'tmpfs', '-o', `mode=711,size=${DISK_BYTES}`, 'tmpfs', engine.data]);
     engine.log = createWriteStream(path.join(process.env.DESKGATE_CHAOS_LOGS, 'dockerd.log'));
     await engine.up();
     const archive = path.join(directory, 'image.tar');
@@ -38,11 +42,15 @@ export class Engine {
     return `unix://${this.socket}`;
   }
 
+  get data() {
+    return path.join(this.directory, 'data');
+  }
+
   async up() {
     const below = (name) => path.join(this.directory, name);
     // One that was killed leaves its process id, which another process may have by now.
     await rm(below('pid'), { force: true });
-    const args = ['--host', this.host, '--data-root', below('data'), '--exec-root', below('exec'), '--pidfile', below('pid')];
+    const args = ['--host', this.host, '--data-root', this.data, '--exec-root', below('exec'), '--pidfile', below('pid')];
     // No bridge of its own: every network here is made by a gateway.
     args.push('--bridge', 'none', '--cgroup-parent', process.env.DESKGATE_CHAOS_CGROUP);
     this.child = spawn('dockerd', args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -63,6 +71,17 @@ export class Engine {
 
   thaw() {
     this.child.kill('SIGCONT');
+  }
+
+  /** Leaves no room on its disk. */
+  async fill() {
+    const { bavail, bsize } = await statfs(this.data);
+    await run('fallocate', ['--length', String(bavail * bsize), path.join(this.data, 'ballast')]);
+  }
+
+  /** Gives the room back. */
+  async free() {
+    await rm(path.join(this.data, 'ballast'), { force: true });
   }
 
   /** One call to its API; returns status and, where there is one, the parsed answer. */
