@@ -8,6 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::spec::home_name;
 use crate::model::audit::{Action, Actor, Event, Object};
 use crate::model::desktop::Desktop;
+use crate::model::failpoint::Failpoint;
 use crate::model::reason::Reason;
 use crate::model::template::{Home, Template};
 use crate::model::time::Timestamp;
@@ -38,6 +39,7 @@ impl Desktops {
             Some(volume) => event.detail("volume", &volume),
             None => event,
         });
+        self.reached(Failpoint::ResetAside).await;
         // Only now: a start reads which home is in use after its row is written, so that whoever has read the old
         // one is found here.
         match self.latest(user, Some(&template.id)).await? {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{DesktopError, Desktops};
 use crate::engine::{EngineError, Percent, PullFailure};
 use crate::model::desktop::Desktop;
+use crate::model::failpoint::Failpoint;
 use crate::model::template::Pull as Wish;
 use crate::model::time::Timestamp;
 use crate::store::StoreError;
@@ -284,6 +285,7 @@ impl Desktops {
         if !database.await_pull(id, Some(known.percent.get())).await? {
             return Ok(Waited::Overtaken);
         }
+        self.reached(Failpoint::PullAwaited).await;
         let outcome = loop {
             let is_over = tokio::select! {
                 outcome = known.ended() => match outcome {

@@ -8,6 +8,8 @@ pub enum Failpoint {
     StartRecorded,
     /// It has its turn at the engine, and nothing is there yet.
     StartCreating,
+    /// Its row says that its image is being pulled, by this gateway.
+    PullAwaited,
     /// Its network is there.
     StartNetwork,
     /// Its container is made.
@@ -42,6 +44,8 @@ pub enum Failpoint {
     RemoveRow,
     /// Its row is gone, too; nobody was told.
     RemoveDone,
+    /// The home is set aside; the desktop that uses it is still there.
+    ResetAside,
     /// The row says that the desktop failed; its container is still there.
     FailRecorded,
     /// The row says paused, the container runs.
@@ -52,9 +56,10 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every place.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::StartRecorded,
         Self::StartCreating,
+        Self::PullAwaited,
         Self::StartNetwork,
         Self::StartCreated,
         Self::StartStarted,
@@ -72,6 +77,7 @@ impl Failpoint {
         Self::RemoveStopped,
         Self::RemoveRow,
         Self::RemoveDone,
+        Self::ResetAside,
         Self::FailRecorded,
         Self::PauseRecorded,
         Self::WakeRecorded,
@@ -83,6 +89,7 @@ impl Failpoint {
         match self {
             Self::StartRecorded => "start.recorded",
             Self::StartCreating => "start.creating",
+            Self::PullAwaited => "pull.awaited",
             Self::StartNetwork => "start.network",
             Self::StartCreated => "start.created",
             Self::StartStarted => "start.started",
@@ -100,6 +107,7 @@ impl Failpoint {
             Self::RemoveStopped => "remove.stopped",
             Self::RemoveRow => "remove.row",
             Self::RemoveDone => "remove.done",
+            Self::ResetAside => "reset.aside",
             Self::FailRecorded => "fail.recorded",
             Self::PauseRecorded => "pause.recorded",
             Self::WakeRecorded => "wake.recorded",

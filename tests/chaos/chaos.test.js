@@ -14,6 +14,7 @@ import { homesFollow } from './homes.js';
 import { diskFull, imagePulled } from './images.js';
 import { endsAtOnce, fifty, frozen, meddled, withoutEngine } from './outages.js';
 import { Installation } from './support/installation.js';
+import { Registry } from './support/registry.js';
 import { Engine, Postgres } from './support/world.js';
 
 /** Scenarios at the same time: they wait more than they work. */
@@ -24,6 +25,7 @@ const ONLY = new RegExp(process.env.DESKGATE_CHAOS_ONLY ?? '');
 
 const table = [];
 let engine;
+let registry;
 let worlds;
 
 /** The names of all failpoints, which a gateway tells that is armed with none of them. */
@@ -43,13 +45,15 @@ before(async () => {
   // The others are for those who stop them.
   const names = ['calm', ...OUTAGES];
   const servers = await Promise.all(names.map((name, number) => Postgres.start(below(name), 5432 + number)));
-  worlds = Object.fromEntries(names.map((name, number) => [name, { engine, postgres: servers[number] }]));
+  registry = await Registry.start(below('registry'));
+  worlds = Object.fromEntries(names.map((name, number) => [name, { engine, registry, postgres: servers[number] }]));
 });
 
 after(async () => {
   const width = Math.max(...table.map(({ title }) => title.length), 0);
   const lines = table.map(({ title, line, took }) => `${title.padEnd(width)}  ${took.padStart(6)}  ${line}`);
   console.log(`\n${lines.join('\n')}\n`);
+  registry?.close();
   await engine?.end('SIGTERM');
 });
 

@@ -1,11 +1,13 @@
 // Responsible for the gateway that is killed at a failpoint: how each is reached, what must have become of the desktop
 // afterwards, and that nothing else is left. Each is tried twice, since another gateway takes over or the same one comes back,
-// and starts a third time, since somebody may stop at another gateway what is just being started.
+// and starts a third time, since somebody may stop at another gateway what is just being started. A removal is also tried with
+// its container gone, as if it had got that far.
 
 import assert from 'node:assert/strict';
 
 import { until } from '../e2e/support/wait.js';
-import { Installation, NETWORKS_MS, TWO_PERIODS_MS, see, start } from './support/installation.js';
+import { setAside } from './homes.js';
+import { Installation, NETWORKS_MS, TWO_PERIODS_MS, see, start, template } from './support/installation.js';
 import { within } from './support/scene.js';
 
 const STANDING = 'standing at a failpoint';
@@ -46,6 +48,29 @@ const WAYS = {
     },
     ends: (point) => (point === 'remove.done' ? 'none' : 'stopped'),
   },
+  pull: {
+    more: ({ registry }, name) => template('pulled', { image: `"${registry.image(name)}"`, pull: '"missing"' }),
+    act: (client) => send(client.post('/api/container/start', { template: 'pulled' })),
+    ends: () => 'running',
+  },
+  reset: {
+    keepsHomes: true,
+    act: async (client) => {
+      const id = await start(client, 'homely');
+      await client.get(`/desktop/${id}/write/before`);
+      send(client.post('/api/container/reset', { template: 'homely' }));
+    },
+    ends: () => 'running',
+    // The home stays aside, with what is in it; the desktop that has it is its person's until they let go of it.
+    after: async (client, installation) => {
+      const id = await start(client, 'homely');
+      assert.equal((await client.get(`/desktop/${id}/read`)).body, 'before');
+      const removed = await client.post('/api/container/remove', { id });
+      assert.equal(removed.status, 200, removed.body);
+      assert.equal((await client.get(`/desktop/${await start(client, 'homely')}/read`)).body, 'nothing');
+      assert.deepEqual(await setAside(installation), ['before']);
+    },
+  },
   fail: {
     act: (client) => send(client.post('/api/container/start', { template: 'silent' })),
     ends: () => 'error',
@@ -68,15 +93,17 @@ const WAYS = {
 
 /** What may follow a failpoint. */
 export function waysOn(point) {
-  return /^(start|warm)[.]/.test(point) ? ['takeover', 'restart', 'overtaken'] : ['takeover', 'restart'];
+  if (/^(start|warm|pull)[.]/.test(point)) return ['takeover', 'restart', 'overtaken'];
+  return point === 'remove.stopped' ? ['takeover', 'restart', 'halfway'] : ['takeover', 'restart'];
 }
 
 /** One failpoint, one way to go on; returns a line for the table. */
 export async function killedAt(point, how, world) {
   const way = WAYS[point.split('.')[0]];
   assert.ok(way, `nobody knows how to reach ${point}`);
-  const installation = await Installation.create(`${point}-${how}`, world, way);
-  return within({ installation, way }, (scene) => killed(point, how, scene));
+  const name = `${point}-${how}`;
+  const installation = await Installation.create(name, world, { ...way, more: way.more?.(world, name) });
+  return within({ installation, way, world }, (scene) => killed(point, how, scene));
 }
 
 /** The network of a container that was never made is removed, when it cannot be on its way any more. */
@@ -95,7 +122,7 @@ export async function lostNetwork(world) {
   });
 }
 
-async function killed(point, how, { way, installation }) {
+async function killed(point, how, { way, installation, world }) {
   let secret;
   if (way.before) {
     const before = await installation.gateway('before');
@@ -105,7 +132,7 @@ async function killed(point, how, { way, installation }) {
   }
   const armed = await installation.gateway('armed', { failpoint: point });
   secret ??= await installation.person('pupil');
-  const other = how === 'restart' ? undefined : await installation.gateway('other');
+  const other = ['restart', 'halfway'].includes(how) ? undefined : await installation.gateway('other');
   await way.act(armed.client(secret), armed);
   await armed.said(STANDING);
   if (how === 'overtaken') {
@@ -114,6 +141,8 @@ async function killed(point, how, { way, installation }) {
     assert.equal(stopped.status, 200, stopped.body);
   }
   await armed.kill();
+  // What removes a container removes its network next, and may be killed in between.
+  if (how === 'halfway') await world.engine.remove((await installation.rows()).at(-1).container);
   const next = other ?? (await installation.gateway('next'));
 
   const end = how === 'overtaken' ? 'stopped' : way.ends(point);
@@ -125,6 +154,7 @@ async function killed(point, how, { way, installation }) {
 
   // Its user goes on as if nothing had been, and leaves nothing behind.
   const client = next.client(secret);
+  await way.after?.(client, installation);
   const id = await start(client);
   await see(client, id);
   const removed = await client.post('/api/container/remove', { id });
