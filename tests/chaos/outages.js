@@ -21,10 +21,11 @@ export async function meddled(world) {
     await world.engine.call('POST', `/containers/${of(pupils[1])}/kill`);
     await world.engine.call('POST', `/containers/${of(pupils[2])}/pause`);
     const silent = pupils[3].client.post('/api/container/start', { template: 'silent' });
-    const made = await until('it is being started', async () => {
+    const begun = async () => {
       const all = await world.engine.inventory(installation.instance);
       return all.containers.find((one) => one.state === 'running' && !containers.some(({ id }) => id === one.id));
-    });
+    };
+    const made = await until('it is being started', begun, { within: TWO_PERIODS_MS });
     await world.engine.remove(made.id);
     await silent;
     const rows = async () => {
