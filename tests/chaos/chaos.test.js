@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { clockSet, clockSetInStart, clocksApart } from './clocks.js';
-import { withoutDatabase } from './databases.js';
+import { withoutAnswer, withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
 import { homesFollow } from './homes.js';
 import { diskFull, imagePulled } from './images.js';
@@ -90,14 +90,16 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
     { title: 'homes over two gateways', story: () => homesFollow(worlds.calm) },
     { title: 'image pulled from a registry that breaks off', story: () => imagePulled(worlds.calm) },
     { title: 'desktop that ends at once', story: () => endsAtOnce(worlds.calm) },
+    { title: 'tables locked for 20 s', story: () => withoutAnswer('there', worlds.calm) },
     ...killed,
   ];
-  const databases = OUTAGES.map((how) => ({
-    title: `database ${how} for 20 s`,
-    story: () => withoutDatabase(how, worlds[how]),
-  }));
+  // One after the other at each server.
+  const databases = OUTAGES.map((how) => [
+    { title: `database ${how} for 20 s`, story: () => withoutDatabase(how, worlds[how]) },
+    { title: `database ${how} for 20 s, statements under way`, story: () => withoutAnswer(how, worlds[how]) },
+  ]);
   const patient = stories(t, [{ title: 'network without a desktop', story: () => lostNetwork(worlds.calm) }], 1);
-  await Promise.all([stories(t, aside, LANES), stories(t, databases, OUTAGES.length)]);
+  await Promise.all([stories(t, aside, LANES), ...databases.map((list) => stories(t, list, 1))]);
   const engines = ['restarted', 'killed', 'stopped', 'hung'].map((how) => ({
     title: `engine ${how}${['stopped', 'hung'].includes(how) ? ' for 20 s' : ''}`,
     story: () => withoutEngine(how, worlds.calm),

@@ -62,7 +62,13 @@ const WAYS = {
   stopped: { away: (server) => server.end('immediate'), back: (server) => server.up() },
   hung: { away: (server) => server.freeze(), back: (server) => server.thaw() },
   lost: { away: (server) => server.lose(), back: (server) => server.replace() },
+  // It is well and says nothing to those who want what somebody else holds.
+  there: { away: () => {}, back: () => {} },
 };
+/** What gateways ask for all the time. */
+const TABLES = 'containers, oauth_sessions, meta';
+/** Statements of both gateways. */
+const UNDER_WAY = 6;
 
 /** The database crashes, hangs or is lost with its machine for 20 s, and comes back, with streams open, a start and a stop under way. */
 export async function withoutDatabase(how, world) {
@@ -104,5 +110,37 @@ export async function withoutDatabase(how, world) {
     const silence = Math.max(...heard.map((one) => one.silence));
     const said = `start ${started}, stop ${stopped}, a known session ${known}, strangers ${strangers.join(' and ')}`;
     return `${said}; longest silence of a stream ${silence} ms; served after ${seconds(served)}, agreed after ${seconds(took)}; ${lives}`;
+  });
+}
+
+/** Statements of both gateways are under way, which wait for somebody's lock, when the database crashes, hangs or is lost. */
+export async function withoutAnswer(how, world) {
+  const { away, back } = WAYS[how];
+  const { postgres } = world;
+  return within(await two(`statements-${how}`, world, { people: 4, settings: SETTINGS }), async (scene) => {
+    const { installation, gateways, pupils } = scene;
+    const streams = await Promise.all(pupils.slice(0, 2).map(({ gateway, secret, id }) => Stream.open(gateway, secret, id)));
+    const events = await Events.open(gateways[1], pupils[2].secret);
+    const holder = await postgres.hold(installation.database, TABLES);
+    const asked = pupils.slice(2).map(({ client }) => client.get('/api/container/list'));
+    const answers = Promise.all(asked.map((call) => call.then(({ status }) => status, (error) => error.message)));
+    const all = async () => (await postgres.waiting(installation.database)) >= UNDER_WAY;
+    await until('statements are under way', all, { within: OUTAGE_MS });
+    await away(postgres);
+    await pause(OUTAGE_MS);
+    holder.kill('SIGKILL');
+    await back(postgres);
+    const returned = performance.now();
+    const list = () => Promise.all(gateways.map((gateway) => gateway.client(pupils[2].secret).get('/api/container/list')));
+    const isServed = async () => (await list()).every(({ status }) => status === 200);
+    await until('a known session is served by both', isServed, { within: TWO_PERIODS_MS });
+    const served = performance.now() - returned;
+    const took = await installation.clean();
+    const heard = streams.map((stream) => stream.close());
+    for (const { silence, open } of heard) assert.ok(open && silence < SILENCE_MS, JSON.stringify(heard));
+    const lives = await livesOn(scene, events);
+    await goOn(scene);
+    const said = `answers meanwhile ${(await answers).join(' and ')}`;
+    return `${said}; served after ${seconds(served)}, agreed after ${seconds(took)}; ${lives}`;
   });
 }

@@ -147,7 +147,7 @@ export class Engine {
 export class Postgres {
   static async start(directory, port) {
     const server = new Postgres();
-    Object.assign(server, { directory, port, databases: 0 });
+    Object.assign(server, { directory, port, databases: 0, lost: [] });
     await mkdir(directory, { recursive: true });
     await run('chown', [server.user, directory]);
     const options = ['--auth=trust', '--username=deskgate', '--encoding=UTF8', '--no-locale', '--no-sync'];
@@ -212,7 +212,8 @@ export class Postgres {
     await pause(SILENT_MS);
     await this.#firewall('--insert');
     const { stdout } = await run('ss', ['-Htn', 'dport', '=', `:${this.port}`]);
-    for (const port of stdout.matchAll(/:(\d+)\s+\S+:\d+\s*$/gm)) await this.#firewall('--insert', port[1]);
+    this.lost = [...stdout.matchAll(/:(\d+)\s+\S+:\d+\s*$/gm)].map(([, port]) => port);
+    for (const port of this.lost) await this.#firewall('--insert', port);
     for (const process_ of await this.#processes()) process.kill(process_, 'SIGKILL');
   }
 
@@ -235,10 +236,30 @@ export class Postgres {
 
   /** Makes an empty database and returns its address. */
   async database() {
+    // The last story is over, and somebody else may get the ports of the connections that it lost.
+    for (const port of this.lost.splice(0)) await this.#firewall('--delete', port);
     this.databases += 1;
     const name = `chaos_${this.databases}`;
     await this.query(`postgres://deskgate@127.0.0.1:${this.port}/postgres`, `CREATE DATABASE ${name}`);
     return `postgres://deskgate@127.0.0.1:${this.port}/${name}`;
+  }
+
+  /** A session that holds these tables of a database, so that statements of others are taken and wait; kill it to let go. */
+  async hold(database, tables) {
+    const program = path.join(process.env.PG_BIN, 'psql');
+    const holder = spawn(program, ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', database], { stdio: ['pipe', 'pipe', 'ignore'] });
+    let said = '';
+    holder.stdout.on('data', (text) => (said += text));
+    holder.stdin.on('error', () => {});
+    holder.stdin.write(`BEGIN; LOCK TABLE ${tables} IN ACCESS EXCLUSIVE MODE; SELECT 'held';\n`);
+    await until('the tables are held', () => said.includes('held'), { within: READY_MS });
+    return holder;
+  }
+
+  /** How many statements wait for a lock there. */
+  async waiting(database) {
+    const sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    return Number((await this.query(database, sql))[0][0]);
   }
 
   /** Runs statements and returns the rows of the last one, as arrays of texts. */
