@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { clockSet, clockSetInStart, clocksApart } from './clocks.js';
+import { clockFarAhead, clockSet, clockSetInStart, clocksApart } from './clocks.js';
 import { withoutAnswer, withoutDatabase } from './databases.js';
 import { killedAt, lostNetwork, waysOn } from './failpoints.js';
 import { homesFollow } from './homes.js';
@@ -83,6 +83,7 @@ test('gateways are killed, and what is around them fails', { concurrency: LANES 
   const aside = [
     { title: 'clock set', story: () => clockSet(worlds.calm) },
     { title: 'clock set in a start', story: () => clockSetInStart(worlds.calm) },
+    { title: 'clock forty days ahead for a while', story: () => clockFarAhead(worlds.calm) },
     { title: 'clocks of gateways apart', story: () => clocksApart(worlds.calm) },
     { title: 'gateway frozen for 20 s', story: () => frozen(worlds.calm) },
     { title: 'fifty starts of one person', story: () => fifty(worlds.calm) },

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { until } from '../e2e/support/wait.js';
+import { setAside, withOldHome } from './homes.js';
 import { see } from './support/installation.js';
 import { SILENCE_MS, goOn, hearEachOther, revoke, two, within } from './support/scene.js';
 import { Stream } from './support/stream.js';
@@ -15,6 +16,8 @@ import { Stream } from './support/stream.js';
 const LOOK_MS = 11_000;
 /** How long the slow template takes, and more. */
 const SLOW_MS = 15_000;
+/** A period of what removes old homes (`app.rs`), and more. */
+const HOMES_MS = 35_000;
 const LIMITS = { DESKTOP_IDLE_PAUSE: '30m', DESKTOP_IDLE_STOP: '1h', DESKTOP_MAX_LIFETIME: '2h', SESSION_IDLE: '12h' };
 
 /** A clock that is set: gateways with `environment` go by it. */
@@ -122,5 +125,24 @@ export async function clockSetInStart(world) {
     assert.deepEqual(states, ['running', 'running', 'running']);
     await installation.clean();
     return 'five hours forward, back and right again, each during a start: all three run';
+  });
+}
+
+/** The clock is forty days ahead for a while, longer than homes that were set aside are kept. */
+export async function clockFarAhead(world) {
+  const clock = await Clock.at('far');
+  const settings = { ...clock.environment, HOME_RETENTION: '30d' };
+  return within(await two('clock-far', world, { settings, people: 0, keepsHomes: true }), async ({ installation, gateways }) => {
+    const secret = await withOldHome(installation, gateways[0], 'kept');
+    for (const offset of ['+40d', '+0']) {
+      await clock.set(offset);
+      await pause(HOMES_MS);
+      assert.deepEqual(await setAside(installation), ['kept'], `after the clock was set to ${offset}`);
+    }
+    // Whoever was signed in need not be any more.
+    const client = gateways[1].client(await installation.person('later'));
+    await goOn({ installation, pupils: [{ client }] });
+    const { status } = await gateways[0].client(secret).get('/api/container/list');
+    return `a home that was set aside is kept; a session from before gets ${status}`;
   });
 }
