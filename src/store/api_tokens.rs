@@ -1,6 +1,6 @@
 //! The `api_tokens` table. A token's secret is never here, only its SHA-256.
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::users::{USER_COLUMNS, user_from};
 use super::{Database, StoreError, on_pool};
@@ -155,11 +155,9 @@ impl Database {
             .bind(owner.map(|owner| owner.to_string()))
             .fetch_optional(pool)
             .await?;
-            row.map(|row| {
-                Ok::<_, sqlx::Error>((row.try_get("token_hash")?, row.try_get("user_id")?))
-            })
-            .transpose()?
-        });
+            row.map(|row| Ok((row.try_get("token_hash")?, row.try_get("user_id")?)))
+                .transpose()
+        })?;
         row.map(|(hash, user)| Ok((TokenHash::from_hex(hash), user_id(&user)?)))
             .transpose()
     }
@@ -174,7 +172,7 @@ impl Database {
                 )
                 .bind(at.millis())
                 .bind(id.to_string())
-                .execute(pool)
+                .execute(&mut *pool)
                 .await?;
             }
             Ok(())

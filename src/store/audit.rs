@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 use utoipa::ToSchema;
 
 use super::conditions::Conditions;

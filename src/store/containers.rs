@@ -1,7 +1,7 @@
 //! The `containers` table: one row per desktop. Every change of state names the state it starts from,
 //! so that of two who change a desktop at once one is refused.
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
@@ -224,19 +224,18 @@ impl Database {
 
     /// Gives a desktop that is being made another port. `false` when somebody else has that port.
     pub async fn change_port(&self, id: DesktopId, port: u16) -> Result<bool, StoreError> {
-        let done = on_pool!(self, |pool| {
-            sqlx::query("UPDATE containers SET host_port = $1 WHERE id = $2")
+        on_pool!(self, |pool| {
+            let done = sqlx::query("UPDATE containers SET host_port = $1 WHERE id = $2")
                 .bind(i64::from(port))
                 .bind(id.to_string())
                 .execute(pool)
-                .await
-                .map(|_| ())
-        });
-        match done {
-            Ok(()) => Ok(true),
-            Err(error) if unique_violation(&error).is_some() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+                .await;
+            match done {
+                Ok(_) => Ok(true),
+                Err(error) if unique_violation(&error).is_some() => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
     /// Moves `last_accessed`, `last_input` and `last_used` forward for many desktops in one transaction.

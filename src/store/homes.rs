@@ -1,6 +1,6 @@
 //! The `homes` and `old_homes` tables: which volume is a person's home now, and which ones were set aside.
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::{Database, StoreError, on_pool};
 use crate::model::id::UserId;
@@ -43,12 +43,13 @@ impl Database {
     /// How often the user's home of this template was set aside.
     pub async fn home_generation(&self, user: UserId, template: &str) -> Result<i64, StoreError> {
         let generation: Option<i64> = on_pool!(self, |pool| {
-            sqlx::query_scalar("SELECT generation FROM homes WHERE user_id = $1 AND template = $2")
+            let sql = "SELECT generation FROM homes WHERE user_id = $1 AND template = $2";
+            Ok(sqlx::query_scalar(sql)
                 .bind(user.to_string())
                 .bind(template)
                 .fetch_optional(pool)
-                .await?
-        });
+                .await?)
+        })?;
         Ok(generation.unwrap_or_default())
     }
 

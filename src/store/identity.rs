@@ -1,7 +1,7 @@
 //! The tables `refresh_tokens` and `logout_tokens`, and what a re-check changes of a user: what the provider lets
 //! us know after a login. What is sealed stays sealed here.
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::notify::{SESSIONS, announce};
 use super::users::{USER_COLUMNS, user_from};

@@ -1,6 +1,8 @@
 //! Who looks at which desktop: a row is taken for a look, held for as long as that goes on, and given back. Of two who
 //! want the same desktop one is refused, and so is one teacher who wants two.
 
+use sqlx::Connection as _;
+
 use super::notify::{DESKTOPS, announce};
 use super::{Database, StoreError, on_pool, unique_violation};
 use crate::model::desktop::Watched;
@@ -21,7 +23,7 @@ pub enum Taken {
 impl Database {
     /// Takes a running desktop that nobody looks at.
     pub async fn begin_look(&self, id: DesktopId, watched: &Watched) -> Result<Taken, StoreError> {
-        let done: Result<u64, sqlx::Error> = on_pool!(self, |pool| {
+        on_pool!(self, |pool| {
             let mut transaction = pool.begin().await?;
             let done = sqlx::query(
                 "UPDATE containers SET watched_by = $1, watched_name = $2, watched_until = $3
@@ -37,18 +39,13 @@ impl Database {
                 Ok(done) if done.rows_affected() == 1 => {
                     announce!(self, transaction, DESKTOPS, "");
                     transaction.commit().await?;
-                    Ok(1)
+                    Ok(Taken::Yes)
                 }
-                Ok(_) => Ok(0),
-                Err(error) => Err(error),
+                Ok(_) => Ok(Taken::NotFree),
+                Err(error) if unique_violation(&error).is_some() => Ok(Taken::Elsewhere),
+                Err(error) => Err(error.into()),
             }
-        });
-        match done {
-            Ok(1) => Ok(Taken::Yes),
-            Ok(_) => Ok(Taken::NotFree),
-            Err(error) if unique_violation(&error).is_some() => Ok(Taken::Elsewhere),
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 
     /// Holds a desktop until later, if this is still the look that it was taken for.

@@ -1,12 +1,20 @@
 //! Which schema a database has, and bringing it up to the one that this program needs: each migration is applied once, in
 //! order, and a database that a newer program has changed is left alone.
 
-use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
+use std::time::Duration;
 
+use sqlx::Connection as _;
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
+
+use super::deadline::{in_time, within};
 use super::{Database, StoreError, on_pool};
 use crate::config::DatabaseConfig;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long all migrations together may take, those waited for that another program applies among them.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The table in which a database keeps which migrations it has had.
 pub(super) const TABLE: &str = "_sqlx_migrations";
@@ -39,25 +47,21 @@ impl Database {
     /// # Errors
     /// A migration fails, or the database has one that this program does not know: it was used by a newer one.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        on_pool!(self, |pool| {
-            let mut connection = pool.acquire().await?;
-            connection
-                .ensure_migrations_table(TABLE)
-                .await
-                .map_err(StoreError::Migrate)?;
-            let before = connection
-                .list_applied_migrations(TABLE)
-                .await
-                .map_err(StoreError::Migrate)?;
-            drop(connection);
-            refuse_newer(&before)?;
-            MIGRATIONS.run(pool).await.map_err(|error| match error {
-                // Another, newer program was quicker by a moment.
-                MigrateError::VersionMissing(database) => newer(database),
-                error => StoreError::Migrate(error),
-            })?;
-            Ok(missing(&before))
-        })
+        match self {
+            Self::Sqlite(pool) => {
+                let mut connection = pool.acquire().await?;
+                within(LONGEST, apply(&mut *connection)).await
+            }
+            Self::Postgres(pool) => {
+                // One of its own, on which the limits of a call are not set.
+                let options = pool.connect_options();
+                let connecting = async { Ok(PgConnection::connect_with(&options).await?) };
+                let mut connection = in_time(connecting).await?;
+                let applied = within(LONGEST, apply(&mut connection)).await?;
+                in_time(async { Ok(connection.close().await?) }).await?;
+                Ok(applied)
+            }
+        }
     }
 
     /// Names of the migrations that this program would apply. Applies none.
@@ -67,9 +71,8 @@ impl Database {
     pub async fn pending(&self) -> Result<Vec<String>, StoreError> {
         self.ping().await?;
         on_pool!(self, |pool| {
-            let mut connection = pool.acquire().await?;
             // Without the table that says so, none was applied.
-            let applied = connection.list_applied_migrations(TABLE).await;
+            let applied = pool.list_applied_migrations(TABLE).await;
             let applied = applied.unwrap_or_default();
             refuse_newer(&applied)?;
             Ok(missing(&applied))
@@ -84,6 +87,26 @@ impl Database {
         }
         Err(StoreError::Behind(pending.join(", ")))
     }
+}
+
+/// Applies what is missing.
+async fn apply<C: Migrate>(connection: &mut C) -> Result<Vec<String>, StoreError> {
+    connection
+        .ensure_migrations_table(TABLE)
+        .await
+        .map_err(StoreError::Migrate)?;
+    let before = connection
+        .list_applied_migrations(TABLE)
+        .await
+        .map_err(StoreError::Migrate)?;
+    refuse_newer(&before)?;
+    let applied = MIGRATIONS.run_direct(None, connection, false).await;
+    applied.map_err(|error| match error {
+        // Another, newer program was quicker by a moment.
+        MigrateError::VersionMissing(database) => newer(database),
+        error => StoreError::Migrate(error),
+    })?;
+    Ok(missing(&before))
 }
 
 /// Refuses a database that has had a migration that this program does not know.

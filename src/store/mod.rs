@@ -6,6 +6,7 @@ pub mod audit;
 mod certificates;
 mod conditions;
 pub mod containers;
+mod deadline;
 pub mod homes;
 pub mod identity;
 pub mod looks;
@@ -57,6 +58,9 @@ pub enum StoreError {
     /// It cannot be opened or asked.
     #[error("the database did not answer")]
     Database(#[source] sqlx::Error),
+    /// It was asked, and said nothing.
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
     /// The server is not there, or does not let us in.
     #[error("no connection to database {database} on PostgreSQL at {server}")]
     Unreachable {
@@ -109,8 +113,39 @@ pub enum Database {
     Postgres(PgPool),
 }
 
-/// Compiles one body for both pools: the SQL is the same, only the driver differs.
+/// Runs one body, a `Result`, on a connection of either pool and within the deadline of a call: the SQL is the same,
+/// only the driver differs.
 macro_rules! on_pool {
+    ($database:expr, |$connection:ident| $body:block) => {
+        match $database {
+            $crate::store::Database::Sqlite(pool) => {
+                $crate::store::deadline::in_time(async {
+                    let mut lent = pool.acquire().await?;
+                    let $connection = &mut *lent;
+                    $body
+                })
+                .await
+            }
+            $crate::store::Database::Postgres(pool) => {
+                match $crate::store::deadline::Lent::of(pool).await {
+                    Err(error) => Err(error),
+                    Ok(mut lent) => {
+                        let answer = $crate::store::deadline::in_time(async {
+                            let $connection = lent.connection();
+                            $body
+                        })
+                        .await;
+                        lent.give_back(answer).await
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use on_pool;
+
+/// The same with the pool itself and without a deadline, for what takes as long as there are rows.
+macro_rules! at_length {
     ($database:expr, |$pool:ident| $body:block) => {
         match $database {
             $crate::store::Database::Sqlite($pool) => $body,
@@ -118,7 +153,7 @@ macro_rules! on_pool {
         }
     };
 }
-pub(crate) use on_pool;
+pub(crate) use at_length;
 
 impl Database {
     /// Opens the database and brings its schema up to date.
@@ -142,7 +177,7 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| Box::pin(limit_transactions(connection)))
+            .after_connect(|connection, _| Box::pin(limit(connection)))
             .connect_with(options.clone());
         match pool.await {
             Ok(pool) => Ok(Self::Postgres(pool)),
@@ -204,7 +239,8 @@ impl Database {
                 .bind(fresh)
                 .execute(pool)
                 .await?;
-        });
+            Ok(())
+        })?;
         let name = self.known_instance().await?;
         name.ok_or_else(|| StoreError::Corrupt("no name of this installation".into()))
     }
@@ -248,7 +284,12 @@ impl Database {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => {
+                let closed = tokio::time::timeout(deadline::CALL, pool.close()).await;
+                if closed.is_err() {
+                    tracing::debug!("connections to the database were left as they are");
+                }
+            }
         }
     }
 }
@@ -276,15 +317,17 @@ async fn unreachable(options: &PgConnectOptions, error: sqlx::Error) -> StoreErr
     }
 }
 
-/// Has the server end a transaction that nobody goes on with.
-async fn limit_transactions(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let most = ABANDONED.as_millis();
-    let wish = format!("SET idle_in_transaction_session_timeout = {most}");
-    if let Err(error) = sqlx::query(sqlx::AssertSqlSafe(wish))
-        .execute(connection)
-        .await
-    {
-        tracing::debug!(%error, "the database server does not know this");
+/// Has the server end a transaction that nobody goes on with, and a statement that nobody waits for any more.
+async fn limit(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let (abandoned, call) = (ABANDONED.as_millis(), deadline::CALL.as_millis());
+    for wish in [
+        format!("SET idle_in_transaction_session_timeout = {abandoned}"),
+        format!("SET statement_timeout = {call}"),
+    ] {
+        let asked = sqlx::query(sqlx::AssertSqlSafe(wish));
+        if let Err(error) = asked.execute(&mut *connection).await {
+            tracing::debug!(%error, "the database server does not know this");
+        }
     }
     Ok(())
 }

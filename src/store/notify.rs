@@ -10,6 +10,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 
+use super::deadline::in_time;
 use super::{Database, StoreError, on_pool};
 use crate::telemetry::ErrorChain;
 
@@ -21,6 +22,8 @@ pub const DESKTOPS: &str = "deskgate_desktops";
 /// How long a listener waits for its connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a listener hears nothing before it asks whether the server is still there.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long a broken listener waits before it tries again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -65,13 +68,28 @@ pub struct Listener(PgListener);
 impl Listener {
     /// The next news. After an error this listener is worth nothing; open another one.
     pub async fn next(&mut self) -> Result<News, StoreError> {
-        Ok(match self.0.try_recv().await? {
-            Some(heard) => News::Announced {
-                channel: heard.channel().to_owned(),
-                payload: heard.payload().to_owned(),
-            },
-            None => News::Missed,
+        loop {
+            let Ok(heard) = tokio::time::timeout(SILENCE, self.0.try_recv()).await else {
+                // Nobody tells that a machine is gone from which nothing is awaited.
+                self.ask().await?;
+                continue;
+            };
+            return Ok(match heard? {
+                Some(heard) => News::Announced {
+                    channel: heard.channel().to_owned(),
+                    payload: heard.payload().to_owned(),
+                },
+                None => News::Missed,
+            });
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), StoreError> {
+        in_time(async {
+            sqlx::query("SELECT 1").execute(&mut self.0).await?;
+            Ok(())
         })
+        .await
     }
 }
 
@@ -121,9 +139,12 @@ impl Database {
         let Self::Postgres(pool) = self else {
             return Ok(None);
         };
-        let mut listener = PgListener::connect_with(&own_pool(pool)).await?;
-        listener.listen_all(channels.iter().copied()).await?;
-        Ok(Some(Listener(listener)))
+        in_time(async {
+            let mut listener = PgListener::connect_with(&own_pool(pool)).await?;
+            listener.listen_all(channels.iter().copied()).await?;
+            Ok(Some(Listener(listener)))
+        })
+        .await
     }
 }
 

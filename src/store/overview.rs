@@ -232,7 +232,8 @@ impl Database {
         let total = format!("SELECT COUNT(*) AS n {from}");
         on_pool!(self, |pool| {
             let query = sqlx::query(sqlx::AssertSqlSafe(rows));
-            let found = bind_all!(query, &conditions.values).fetch_all(pool).await?;
+            let found = bind_all!(query, &conditions.values);
+            let found = found.fetch_all(&mut *pool).await?;
             let rows: Result<Vec<_>, StoreError> =
                 found.iter().map(|row| owned_from!(row)).collect();
             let query = sqlx::query(sqlx::AssertSqlSafe(total));
@@ -274,7 +275,8 @@ impl Database {
         let total = format!("SELECT COUNT(*) AS n FROM users WHERE {}", conditions.sql);
         on_pool!(self, |pool| {
             let query = sqlx::query(sqlx::AssertSqlSafe(rows));
-            let found = bind_all!(query, &conditions.values).fetch_all(pool).await?;
+            let found = bind_all!(query, &conditions.values);
+            let found = found.fetch_all(&mut *pool).await?;
             let rows: Result<Vec<_>, StoreError> = found
                 .iter()
                 .map(|row| {
@@ -319,7 +321,8 @@ impl Database {
         let total = format!("SELECT COUNT(*) AS n {from}");
         on_pool!(self, |pool| {
             let query = sqlx::query(sqlx::AssertSqlSafe(rows));
-            let found = bind_all!(query, &conditions.values).fetch_all(pool).await?;
+            let found = bind_all!(query, &conditions.values);
+            let found = found.fetch_all(&mut *pool).await?;
             let rows: Result<Vec<_>, StoreError> = found
                 .iter()
                 .map(|row| {
@@ -352,7 +355,7 @@ impl Database {
         on_pool!(self, |pool| {
             let desktops =
                 sqlx::query("SELECT status, COUNT(*) AS n FROM containers GROUP BY status")
-                    .fetch_all(pool)
+                    .fetch_all(&mut *pool)
                     .await?;
             let mut counts = Counts::default();
             for row in desktops {
@@ -362,12 +365,12 @@ impl Database {
                 counts.desktops.push((state, row.try_get("n")?));
             }
             let users = sqlx::query("SELECT COUNT(*) AS n FROM users")
-                .fetch_one(pool)
+                .fetch_one(&mut *pool)
                 .await?;
             let sessions =
                 sqlx::query("SELECT COUNT(*) AS n FROM oauth_sessions WHERE expires_at > $1")
                     .bind(now.millis())
-                    .fetch_one(pool)
+                    .fetch_one(&mut *pool)
                     .await?;
             let owners = sqlx::query(sqlx::AssertSqlSafe(format!(
                 "SELECT COUNT(*) AS owners, CAST(COALESCE(MAX(n), 0) AS BIGINT) AS most FROM

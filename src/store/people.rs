@@ -1,7 +1,7 @@
 //! What is stored about one person, in whichever table, and its end.
 
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::users::{USER_COLUMNS, user_from};
 use super::{Database, StoreError, on_pool};
@@ -128,8 +128,8 @@ impl Database {
                     }
                     Ok(Value::Object(fields))
                 };
-                rows.iter().map(row).collect::<Result<_, _>>()?
-            });
+                Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+            })?;
             tables.insert(table.to_owned(), Value::Array(rows));
         }
         Ok(Value::Object(tables))

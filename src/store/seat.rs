@@ -10,8 +10,9 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgListener;
 
+use super::deadline::within;
 use super::notify::own_pool;
-use super::{Database, StoreError};
+use super::{Database, StoreError, on_pool};
 
 /// First half of the names of our locks, "Desk".
 const SPACE: i32 = 0x4465_736b;
@@ -56,7 +57,7 @@ impl Seat {
 
     /// Looks who is there, and takes the lead if nobody has it. After an error this seat is lost.
     pub async fn look(&mut self) -> Result<Seated, StoreError> {
-        in_time(async {
+        within(ANSWER, async {
             let seated = seated(&mut self.connection, self.number).await?;
             if seated.leads || !lock(&mut self.connection, LEADER).await? {
                 return Ok(seated);
@@ -78,7 +79,7 @@ impl Database {
             return Ok(None);
         };
         let pool = own_pool(pool);
-        in_time(async {
+        within(ANSWER, async {
             let mut connection = PgListener::connect_with(&pool).await?;
             connection.eager_reconnect(false);
             for wish in IMPATIENCE {
@@ -94,32 +95,27 @@ impl Database {
 
     /// How many gateways run on this database, where they can be seen: none on SQLite.
     pub async fn gateways(&self) -> Result<usize, StoreError> {
-        let Self::Postgres(pool) = self else {
+        if !self.has_seats() {
             return Ok(0);
-        };
-        let rows = sqlx::query(SEATS)
-            .bind(i64::from(SPACE))
-            .fetch_all(pool)
-            .await?;
-        let mut gateways = HashSet::new();
-        for row in rows {
-            gateways.insert(row.try_get::<i64, _>("name")?);
         }
-        gateways.remove(&i64::from(LEADER));
-        Ok(gateways.len())
+        on_pool!(self, |pool| {
+            let rows = sqlx::query(SEATS)
+                .bind(i64::from(SPACE))
+                .fetch_all(pool)
+                .await?;
+            let mut gateways = HashSet::new();
+            for row in rows {
+                gateways.insert(row.try_get::<i64, _>("name")?);
+            }
+            gateways.remove(&i64::from(LEADER));
+            Ok(gateways.len())
+        })
     }
 
     /// Whether gateways on this database see each other, so that one can lead.
     #[must_use]
     pub const fn has_seats(&self) -> bool {
         matches!(self, Self::Postgres(_))
-    }
-}
-
-async fn in_time<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(ANSWER, asking).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Database(sqlx::Error::PoolTimedOut)),
     }
 }
 

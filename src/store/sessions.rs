@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::notify::{SESSIONS, announce};
 use super::users::{USER_COLUMNS, user_from};
@@ -224,7 +224,8 @@ impl Database {
                     let hash = SessionHash::from_hex(row.try_get("token_hash")?);
                     found.insert(hash, row.try_get("version")?);
                 }
-            });
+                Ok(())
+            })?;
         }
         Ok(found)
     }
@@ -346,7 +347,7 @@ impl Database {
                 .bind(at.millis())
                 .bind(id.to_string())
                 .bind(address.map(|address| address.to_string()))
-                .execute(pool)
+                .execute(&mut *pool)
                 .await?;
             }
             Ok(())

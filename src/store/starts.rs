@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::containers::LIVE;
 use super::notify::{DESKTOPS, announce};

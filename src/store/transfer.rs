@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Encode, QueryBuilder, Row, Transaction, Type};
 
 use super::migrations::newest;
 use super::schema::{self, Kind, Table};
-use super::{Database, StoreError, on_pool};
+use super::{Database, StoreError, at_length};
 use crate::model::time::Timestamp;
 use format::{Cell, Header, Line, Lines};
 
@@ -98,10 +98,10 @@ impl Database {
             Self::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         };
         let mut counts = Counts::new();
-        on_pool!(self, |pool| {
+        at_length!(self, |pool| {
             let mut snapshot = pool.begin_with(begin).await?;
-            if let Some(patience) = self.patience() {
-                sqlx::query(patience).execute(&mut *snapshot).await?;
+            for patience in self.patience() {
+                sqlx::query(*patience).execute(&mut *snapshot).await?;
             }
             let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for row in sqlx::query(schema::catalogue(self))
@@ -156,10 +156,10 @@ impl Database {
             0 => {}
             running => return Err(TransferError::Running(running)),
         }
-        on_pool!(self, |pool| {
+        at_length!(self, |pool| {
             let mut all = pool.begin_with(self.begin_alone()).await?;
-            if let Some(patience) = self.patience() {
-                sqlx::query(patience).execute(&mut *all).await?;
+            for patience in self.patience() {
+                sqlx::query(*patience).execute(&mut *all).await?;
             }
             if let Some(lock) = self.lock(&tables) {
                 sqlx::query(AssertSqlSafe(lock)).execute(&mut *all).await?;
@@ -222,10 +222,16 @@ impl Database {
         })
     }
 
-    /// Keeps the server from ending a transaction that waits for whoever reads or writes the file.
-    fn patience(&self) -> Option<&'static str> {
-        let wish = "SET LOCAL idle_in_transaction_session_timeout = 0";
-        matches!(self, Self::Postgres(_)).then_some(wish)
+    /// Keeps the server from ending a transaction that waits for whoever reads or writes the file, and a statement that
+    /// goes through a whole table.
+    fn patience(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sqlite(_) => &[],
+            Self::Postgres(_) => &[
+                "SET LOCAL idle_in_transaction_session_timeout = 0",
+                "SET LOCAL statement_timeout = 0",
+            ],
+        }
     }
 
     /// Begins what nobody else may write beside.

@@ -1,6 +1,6 @@
 //! The `users` table: one row per (issuer, subject), refreshed at each login.
 
-use sqlx::Row;
+use sqlx::{Connection as _, Row};
 
 use super::conditions::escaped;
 use super::notify::{SESSIONS, announce};
@@ -76,8 +76,8 @@ impl Database {
                 announce!(self, transaction, SESSIONS, "");
             }
             transaction.commit().await?;
-            row.try_get("id")?
-        });
+            Ok(row.try_get("id")?)
+        })?;
         let id = id
             .parse()
             .map_err(|_| StoreError::Corrupt(format!("user id {id:?}")))?;
@@ -116,8 +116,8 @@ impl Database {
             let users = rows
                 .iter()
                 .map(|row| user_from(&|column| row.try_get(column)));
-            users.collect::<Result<_, StoreError>>()?
-        });
+            users.collect::<Result<_, StoreError>>()
+        })?;
         users.retain(|user| user.identity.groups.iter().any(|known| known == group));
         Ok(users)
     }
@@ -144,11 +144,11 @@ impl Database {
     /// The groups that the provider named at the user's last login; none for an unknown user.
     pub async fn groups_of(&self, user: UserId) -> Result<Vec<String>, StoreError> {
         let groups: Option<String> = on_pool!(self, |pool| {
-            sqlx::query_scalar("SELECT groups FROM users WHERE id = $1")
+            Ok(sqlx::query_scalar("SELECT groups FROM users WHERE id = $1")
                 .bind(user.to_string())
                 .fetch_optional(pool)
-                .await?
-        });
+                .await?)
+        })?;
         let text = groups.unwrap_or_else(|| "[]".into());
         serde_json::from_str(&text).map_err(|_| StoreError::Corrupt(format!("groups {text:?}")))
     }

@@ -27,6 +27,7 @@ pub mod manual_clock;
 pub mod oidc_keys;
 pub mod oidc_provider;
 pub mod postgres;
+pub mod relay;
 pub mod scripted;
 pub mod socket;
 pub mod wire_engine;
