@@ -1,5 +1,8 @@
 //! Which of the gateways on one database does what only one should: comparing rows with containers, reaping, filling the
 //! pool. On PostgreSQL that is whoever has a lock there; on SQLite, which is for one gateway, it is everybody.
+//!
+//! One that lives and does not reach the engine is of no use as a leader. It gives the lead up if another gateway says that
+//! it reaches the engine, and keeps it otherwise: an engine that is away for all is no reason for a change.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Desktops;
+use super::{DesktopError, Desktops, reconcile};
 use crate::model::id::RequestId;
-use crate::store::Database;
 use crate::store::seat::{Seat, Seated};
+use crate::store::{Database, StoreError};
 use crate::telemetry::ErrorChain;
 
 /// How often it is looked who is there.
@@ -22,6 +25,12 @@ const LEASE: Duration = Duration::from_secs(4);
 /// How long a gateway has to be away before others take up what it was doing: it may be about to come back, when it is
 /// the database that was away.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the engine has to be away for a leader to be of no use. By then every gateway has looked whether it reaches
+/// the engine itself.
+const USELESS: Duration = reconcile::PERIOD.saturating_add(Duration::from_secs(5));
+/// How long a gateway that gave up the lead is not fit for it, so that an engine that answers now and then does not have
+/// it handed to and fro.
+const REST: Duration = Duration::from_secs(120);
 
 /// What one gateway knows of who leads and who lives. Its number is a random one.
 #[derive(Debug)]
@@ -36,6 +45,10 @@ pub struct Leader {
 #[derive(Debug, Default)]
 struct State {
     leads: bool,
+    /// Since when the engine does not answer this gateway.
+    in_vain: Option<Instant>,
+    /// When the lead was given up.
+    resigned: Option<Instant>,
     /// The last look, and the first one since when there was no gap.
     looks: Option<(Instant, Instant)>,
     /// Gateways and when each was last there; those that were long ago are forgotten.
@@ -81,6 +94,31 @@ impl Leader {
             .looks
             .is_some_and(|(_, first)| first.elapsed() >= GRACE);
         watched && mark.is_some_and(|mark| !state.seen.contains_key(&mark))
+    }
+
+    /// Notes whether a comparison of rows with containers reached the engine.
+    pub(super) fn note_pass(&self, passed: &Result<(), DesktopError>) {
+        let mut state = self.state();
+        match passed {
+            Ok(()) => state.in_vain = None,
+            Err(DesktopError::Engine(error)) if error.is_away() => {
+                state.in_vain.get_or_insert_with(Instant::now);
+            }
+            // Nothing is known of the engine.
+            Err(_) => {}
+        }
+    }
+
+    fn is_fit(&self) -> bool {
+        let state = self.state();
+        let rests = state.resigned.is_some_and(|at| at.elapsed() < REST);
+        state.in_vain.is_none() && !rests
+    }
+
+    /// Whether this gateway leads for nothing while another one would not.
+    fn has_to_resign(&self, seated: &Seated) -> bool {
+        let in_vain = self.state().in_vain;
+        seated.leads && seated.has_heir && in_vain.is_some_and(|since| since.elapsed() >= USELESS)
     }
 
     fn note(&self, seated: &Seated, asked: Instant) {
@@ -160,13 +198,9 @@ impl Desktops {
 impl Leader {
     async fn keep(&self, mut seat: Seat) {
         loop {
-            let asked = Instant::now();
-            match seat.look().await {
-                Ok(seated) => self.note(&seated, asked),
-                Err(error) => {
-                    tracing::debug!(error = %ErrorChain(&error), "the seat at the database is lost");
-                    return;
-                }
+            if let Err(error) = self.look(&mut seat).await {
+                tracing::debug!(error = %ErrorChain(&error), "the seat at the database is lost");
+                return;
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_PERIOD) => {}
@@ -174,11 +208,29 @@ impl Leader {
             }
         }
     }
+
+    async fn look(&self, seat: &mut Seat) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let mut seated = seat.look(self.is_fit()).await?;
+        if self.has_to_resign(&seated) {
+            tracing::warn!(
+                "this gateway gives up the lead: the engine answers another one and not this one"
+            );
+            // Before anybody else can have it.
+            seated.leads = false;
+            self.state().resigned = Some(asked);
+            self.note(&seated, asked);
+            return seat.resign().await;
+        }
+        self.note(&seated, asked);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineError;
 
     fn leader() -> Leader {
         Leader {
@@ -191,6 +243,7 @@ mod tests {
     fn seated(leads: bool, alive: &[i64]) -> Seated {
         Seated {
             leads,
+            has_heir: false,
             alive: alive.iter().copied().collect(),
         }
     }
@@ -206,6 +259,35 @@ mod tests {
         leader.note(&seated(true, &[1]), Instant::now());
         leader.lose();
         assert!(!leader.is_leading());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_engine_is_away_makes_room_for_one_whose_engine_is_not() {
+        let leader = leader();
+        let away = || Err(EngineError::Timeout(Duration::from_secs(1)).into());
+        let heir = |has_heir| Seated {
+            has_heir,
+            ..seated(true, &[1, 2])
+        };
+        assert!(leader.is_fit(), "nothing is known against it");
+        leader.note_pass(&Err(DesktopError::NotFound));
+        leader.note_pass(&Err(EngineError::NoSubnet.into()));
+        assert!(leader.is_fit(), "the engine answers");
+        leader.note_pass(&away());
+        assert!(!leader.is_fit());
+        tokio::time::advance(USELESS - LOOK_PERIOD).await;
+        leader.note_pass(&away());
+        assert!(!leader.has_to_resign(&heir(true)), "the engine may come");
+        tokio::time::advance(LOOK_PERIOD).await;
+        assert!(leader.has_to_resign(&heir(true)));
+        assert!(!leader.has_to_resign(&heir(false)), "nobody else is better");
+        leader.note_pass(&Ok(()));
+        assert!(leader.is_fit() && !leader.has_to_resign(&heir(true)));
+
+        leader.state().resigned = Some(Instant::now());
+        assert!(!leader.is_fit(), "the next one is not to hand it back");
+        tokio::time::advance(REST).await;
+        assert!(leader.is_fit());
     }
 
     #[tokio::test(start_paused = true)]

@@ -196,7 +196,9 @@ impl Desktops {
     async fn reconcile_forever(&self) {
         let mut healthy = true;
         loop {
-            match self.pass().await {
+            let passed = self.pass().await;
+            self.inner.leader.note_pass(&passed);
+            match passed {
                 Ok(()) if healthy => {}
                 Ok(()) => {
                     healthy = true;

@@ -1,9 +1,11 @@
 //! A gateway's seat at a database that several may share: a connection of its own, which holds a lock on the
-//! gateway's number, so that the others see that it lives, and one more lock if it leads.
+//! gateway's number, so that the others see that it lives, one on the same number below zero while it is fit to lead, and
+//! one more lock if it leads.
 //!
 //! The locks are PostgreSQL's advisory ones and end with the connection, whatever becomes of the gateway. The server
 //! is asked to give up a connection soon whose machine is gone or whose gateway is silent.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -16,12 +18,14 @@ use super::{Database, StoreError, on_pool};
 
 /// First half of the names of our locks, "Desk".
 const SPACE: i32 = 0x4465_736b;
-/// Second half of the name of the lock of whoever leads. Numbers of gateways begin after it.
+/// Second half of the name of the lock of whoever leads. Numbers of gateways begin after it, and those of the fit end
+/// before it.
 const LEADER: i32 = 0;
 /// How long the server may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Who holds which of our locks on this database. `objsubid` is 2 where a name has two halves.
-const SEATS: &str = "SELECT objid::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
+const SEATS: &str =
+    "SELECT objid::int4::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = $1
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 /// What the server is to do about a silent peer. Some are refused by older versions, which does no harm.
@@ -38,6 +42,7 @@ pub struct Seat {
     /// It listens to nothing, but hears at once that it is cut off.
     connection: PgListener,
     number: i32,
+    is_fit: bool,
 }
 
 /// Who sits where.
@@ -45,6 +50,8 @@ pub struct Seat {
 pub struct Seated {
     /// Whether it is this gateway that leads.
     pub leads: bool,
+    /// Whether another gateway could.
+    pub has_heir: bool,
     /// Numbers of the gateways that live.
     pub alive: HashSet<i64>,
 }
@@ -55,19 +62,30 @@ impl Seat {
         while let Ok(Some(_)) = self.connection.try_recv().await {}
     }
 
-    /// Looks who is there, and takes the lead if nobody has it. After an error this seat is lost.
-    pub async fn look(&mut self) -> Result<Seated, StoreError> {
+    /// Looks who is there, says whether this gateway is fit to lead, and takes the lead if nobody has it: one that is not
+    /// fit only where nobody else is. After an error this seat is lost.
+    pub async fn look(&mut self, is_fit: bool) -> Result<Seated, StoreError> {
         within(ANSWER, async {
-            let seated = seated(&mut self.connection, self.number).await?;
-            if seated.leads || !lock(&mut self.connection, LEADER).await? {
-                return Ok(seated);
+            let connection = &mut self.connection;
+            let mut seated = seated(connection, self.number).await?;
+            if is_fit && !self.is_fit {
+                lock(connection, -self.number).await?;
+            } else if self.is_fit && !is_fit {
+                unlock(connection, -self.number).await?;
             }
-            Ok(Seated {
-                leads: true,
-                ..seated
-            })
+            self.is_fit = is_fit;
+            if !seated.leads && (is_fit || !seated.has_heir) {
+                seated.leads = lock(connection, LEADER).await?;
+            }
+            Ok(seated)
         })
         .await
+    }
+
+    /// Gives up the lead. After an error this seat is lost.
+    pub async fn resign(&mut self) -> Result<(), StoreError> {
+        let unlocked = async { Ok(unlock(&mut self.connection, LEADER).await?) };
+        within(ANSWER, unlocked).await
     }
 }
 
@@ -88,7 +106,11 @@ impl Database {
                 }
             }
             let free = lock(&mut connection, number).await?;
-            Ok(free.then_some(Seat { connection, number }))
+            Ok(free.then_some(Seat {
+                connection,
+                number,
+                is_fit: false,
+            }))
         })
         .await
     }
@@ -107,7 +129,7 @@ impl Database {
             for row in rows {
                 gateways.insert(row.try_get::<i64, _>("name")?);
             }
-            gateways.remove(&i64::from(LEADER));
+            gateways.retain(|name| *name > i64::from(LEADER));
             Ok(gateways.len())
         })
     }
@@ -128,6 +150,15 @@ async fn lock(connection: &mut PgListener, name: i32) -> Result<bool, sqlx::Erro
     row.try_get("done")
 }
 
+async fn unlock(connection: &mut PgListener, name: i32) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_unlock($1, $2)")
+        .bind(SPACE)
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 async fn seated(connection: &mut PgListener, own: i32) -> Result<Seated, sqlx::Error> {
     let rows = sqlx::query(SEATS)
         .bind(i64::from(SPACE))
@@ -135,14 +166,15 @@ async fn seated(connection: &mut PgListener, own: i32) -> Result<Seated, sqlx::E
         .await?;
     let mut seated = Seated {
         leads: false,
+        has_heir: false,
         alive: HashSet::from([i64::from(own)]),
     };
     for row in rows {
         let (name, is_own): (i64, bool) = (row.try_get("name")?, row.try_get("own")?);
-        if name == i64::from(LEADER) {
-            seated.leads = is_own;
-        } else {
-            seated.alive.insert(name);
+        match name.cmp(&i64::from(LEADER)) {
+            Ordering::Equal => seated.leads = is_own,
+            Ordering::Greater => _ = seated.alive.insert(name),
+            Ordering::Less => seated.has_heir |= !is_own,
         }
     }
     Ok(seated)

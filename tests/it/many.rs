@@ -1,6 +1,7 @@
 //! Several gateways on one database: what one of them does the others see, one of them leads, and what a dead one began
 //! another one finishes. On SQLite and, where a server is at hand, on PostgreSQL.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use crate::support::socket::{open_events, open_h1};
 
 /// How soon another gateway tells of a change.
 const SOON: Duration = Duration::from_secs(1);
+/// How long a gateway that does not reach the engine goes on leading.
+const USELESS: Duration = Duration::from_secs(35);
 
 /// The next event about a desktop that is like this, and how long it took.
 async fn told(socket: &mut WebSocketStream<TcpStream>, like: impl Fn(&Value) -> bool) -> Duration {
@@ -381,6 +384,51 @@ async fn one_gateway_leads_and_another_follows_it_on_postgresql() {
 }
 
 #[tokio::test]
+async fn a_leader_that_has_lost_its_engine_makes_room_for_another_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let first = on(&own, &[]).await;
+    leads(&first).await;
+    first.engine.down.store(true, Ordering::SeqCst);
+    let second = first.another_on(Arc::default()).await;
+    let mut pupil = second.program("pupil").await;
+    let container = second.running_desktop(&mut pupil).await;
+    let name = container["container_name"].as_str().expect("a name");
+    second.engine.vanish(name);
+
+    let begun = Instant::now();
+    let change = async {
+        while !second.desktops.leader().is_leading() {
+            assert_eq!(recorded(&mut pupil).await, "running", "nobody sees it");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(USELESS + PATIENCE, change)
+        .await
+        .expect("the other one leads");
+    println!("the other gateway leads after {:?}", begun.elapsed());
+    assert!(!first.desktops.leader().is_leading());
+    eventually("the end of the desktop is seen", || {
+        let mut pupil = pupil.clone();
+        async move { recorded(&mut pupil).await == "error" }
+    })
+    .await;
+
+    // An engine that is away for both is no reason for a change, and one that is back for the first neither.
+    second.engine.down.store(true, Ordering::SeqCst);
+    first.engine.down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(second.desktops.leader().is_leading());
+    assert!(!first.desktops.leader().is_leading());
+    // Whoever is left leads, fit or not.
+    second.stop().await;
+    leads(&first).await;
+    first.stop().await;
+    own.drop().await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_does_not_lead_finishes_its_own_stop_on_postgresql() {
     let Some(own) = OwnDatabase::create().await else {
         return;
@@ -471,6 +519,13 @@ async fn a_start_that_was_taken_over_does_not_fail_with_whoever_began_it_on_post
     database.close().await;
     gateway.stop().await;
     own.drop().await;
+}
+
+/// What the row says, without a question to the engine.
+async fn recorded(pupil: &mut Browser) -> String {
+    let list = pupil.get("/api/container/list").await.json();
+    let word = list["containers"][0]["status"].as_str();
+    word.unwrap_or_default().to_owned()
 }
 
 async fn status(pupil: &mut Browser) -> String {

@@ -77,10 +77,14 @@ impl TestGateway {
 
     /// Another gateway on the same database, engine and clock, with the same settings.
     pub async fn another(&self) -> Self {
+        self.another_on(self.engine.clone()).await
+    }
+
+    /// The same with its own way to an engine.
+    pub async fn another_on(&self, engine: Arc<FakeEngine>) -> Self {
         let settings = self.settings.iter();
         let settings: Vec<_> = settings.map(|(key, value)| (&**key, &**value)).collect();
-        let (data, engine) = (self.data.clone(), self.engine.clone());
-        Self::start_in(data, engine, self.clock.clone(), &settings).await
+        Self::start_in(self.data.clone(), engine, self.clock.clone(), &settings).await
     }
 
     /// Stops this gateway without a goodbye, as a kill would, and starts another one on its database.
