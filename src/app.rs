@@ -528,7 +528,7 @@ fn spawn_upkeep(
     let keeper = desktops.clone();
     tasks.every("home retention", CLEANING, move || {
         let desktops = keeper.clone();
-        async move { desktops.remove_due_homes().await }
+        async move { desktops.remove_ripe_homes().await }
     });
     desktops.spawn_news();
     desktops.spawn_leader();

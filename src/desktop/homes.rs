@@ -3,6 +3,10 @@
 //! A home is a volume. The labels of a volume cannot change, so that the database says which one is in use,
 //! and since when another one is not.
 
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
 use super::{DesktopError, Desktops};
 use crate::engine::EngineError;
 use crate::engine::spec::home_name;
@@ -15,6 +19,35 @@ use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::store::homes::OldHome;
 use crate::telemetry::ErrorChain;
+
+/// How long a home has to have been due before it goes by itself, at most: what goes then is gone for good, and the
+/// clock may be wrong.
+const SECOND_LOOK: Duration = Duration::from_secs(6 * 3600);
+/// How many generations a fresh start passes over.
+const MOST_SKIPPED: usize = 100;
+/// What of its time that is where it is kept for less than four times as long.
+const SHARE: u32 = 4;
+
+/// Since when homes have been due, by the clock that nobody can set.
+#[derive(Debug, Default)]
+pub(super) struct Due(HashMap<String, Instant>);
+
+impl Due {
+    /// Takes in which homes are due now, and returns those that have been for `span`. One that is not due any more begins
+    /// anew: the clock was put back.
+    fn look(&mut self, due: Vec<OldHome>, now: Instant, span: Duration) -> Vec<OldHome> {
+        let before = std::mem::take(&mut self.0);
+        for home in &due {
+            let since = before.get(&home.volume).copied().unwrap_or(now);
+            self.0.insert(home.volume.clone(), since);
+        }
+        let is_ripe = |home: &OldHome| {
+            let since = self.0.get(&home.volume);
+            since.is_some_and(|since| now.saturating_duration_since(*since) >= span)
+        };
+        due.into_iter().filter(is_ripe).collect()
+    }
+}
 
 impl Desktops {
     /// Gives `user` a fresh start with `template`: the home is set aside first, so that whatever starts from now on
@@ -70,6 +103,7 @@ impl Desktops {
         if !parts.engine.has_volume(&volume).await? {
             return Ok(None);
         }
+        let next = self.free_generation(user, template, generation).await?;
         let home = OldHome {
             volume,
             user_id: user.id,
@@ -79,9 +113,28 @@ impl Desktops {
         let engine = parts.engine.name();
         let done = parts
             .database
-            .retire_home(&home, generation, engine)
+            .retire_home(&home, generation..next, engine)
             .await?;
         Ok(done.then_some(home.volume))
+    }
+
+    /// The next generation whose volume is not there yet. A database that was put back from a backup knows nothing of
+    /// those that were made since, and what is in them is no fresh start.
+    async fn free_generation(
+        &self,
+        user: &User,
+        template: &Template,
+        generation: i64,
+    ) -> Result<i64, DesktopError> {
+        let parts = &self.inner.parts;
+        for next in (generation + 1..).take(MOST_SKIPPED) {
+            let volume = home_name(&parts.instance, user.id, &template.id, next);
+            if !parts.engine.has_volume(&volume).await? {
+                return Ok(next);
+            }
+            tracing::warn!(volume, "a volume that no database knows is passed over");
+        }
+        Err(EngineError::NameTaken.into())
     }
 
     /// The homes that were set aside, oldest first.
@@ -130,15 +183,40 @@ impl Desktops {
         self.old_homes_until(Timestamp::from_millis(before)).await
     }
 
-    /// Removes those. One that is still mounted is tried again the next time.
+    /// Removes those, for somebody who has seen which they are.
     pub async fn remove_due_homes(&self) {
-        let homes = match self.due_homes().await {
-            Ok(homes) => homes,
-            Err(error) => {
-                tracing::warn!(error = %ErrorChain(&error), "old homes could not be looked up");
-                return;
-            }
+        let homes = self.looked_up_due_homes().await;
+        self.remove_old_homes(homes).await;
+    }
+
+    /// Removes those that have been due for several hours of this process, if this gateway leads: a clock that is wrong for
+    /// a while makes nothing older.
+    pub async fn remove_ripe_homes(&self) {
+        let homes = self.looked_up_due_homes().await;
+        let parts = &self.inner.parts;
+        let retention = parts.config.home_retention.unwrap_or_default();
+        let span = (retention / SHARE).min(SECOND_LOOK);
+        let now = parts.clock.instant();
+        let homes = {
+            let due = self.inner.due_homes.lock();
+            let mut due = due.unwrap_or_else(PoisonError::into_inner);
+            due.look(homes, now, span)
         };
+        if self.inner.leader.is_leading() {
+            self.remove_old_homes(homes).await;
+        }
+    }
+
+    async fn looked_up_due_homes(&self) -> Vec<OldHome> {
+        let homes = self.due_homes().await;
+        homes.unwrap_or_else(|error| {
+            tracing::warn!(error = %ErrorChain(&error), "old homes could not be looked up");
+            Vec::new()
+        })
+    }
+
+    /// Removes homes. One that is still mounted is tried again the next time.
+    async fn remove_old_homes(&self, homes: Vec<OldHome>) {
         for home in homes {
             match self
                 .remove_old_home(&home.volume, &Actor::system("homes"))

@@ -193,6 +193,7 @@ struct Inner {
     /// How long each has been idle, for the reaper.
     ages: Mutex<Ages>,
     warnings: Mutex<Warnings>,
+    due_homes: Mutex<homes::Due>,
     usages: Usages,
 }
 
@@ -268,6 +269,7 @@ impl Desktops {
                 pulls: Mutex::default(),
                 ages: Mutex::default(),
                 warnings: Mutex::default(),
+                due_homes: Mutex::default(),
                 usages: Usages::default(),
                 parts,
             }),

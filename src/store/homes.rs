@@ -1,5 +1,7 @@
 //! The `homes` and `old_homes` tables: which volume is a person's home now, and which ones were set aside.
 
+use std::ops::Range;
+
 use sqlx::{Connection as _, Row};
 
 use super::{Database, StoreError, on_pool};
@@ -53,12 +55,12 @@ impl Database {
         Ok(generation.unwrap_or_default())
     }
 
-    /// Sets a home aside, so that the next start makes a new one. `false` when `generation` is not the one in use any
-    /// more: somebody else has just done so.
+    /// Sets a home aside, so that the next start makes a new one: that of the end of `generations`, whose beginning is the
+    /// one in use. `false` when it is not any more: somebody else has just done so.
     pub async fn retire_home(
         &self,
         home: &OldHome,
-        generation: i64,
+        generations: Range<i64>,
         engine: &str,
     ) -> Result<bool, StoreError> {
         on_pool!(self, |pool| {
@@ -70,8 +72,8 @@ impl Database {
             )
             .bind(home.user_id.to_string())
             .bind(&home.template)
-            .bind(generation + 1)
-            .bind(generation)
+            .bind(generations.end)
+            .bind(generations.start)
             .execute(&mut *transaction)
             .await?;
             if done.rows_affected() != 1 {

@@ -1,5 +1,6 @@
 //! Homes: a fresh start, what is kept of the old one, and who may remove it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use hyper::{Method, StatusCode};
 
 use crate::support::browser::Browser;
 use crate::support::gateway::{TEMPLATE, TestGateway, eventually};
+use crate::support::postgres::OwnDatabase;
 
 const TWO: [(&str, &str); 2] = [
     (TEMPLATE, "id = 'a'\nimage = 'i'"),
@@ -202,5 +204,95 @@ async fn old_homes_go_after_their_time() {
     tokio::time::sleep(Duration::from_millis(2100)).await;
     desktops.remove_due_homes().await;
     assert!(!has(&first) && has(&second));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_removes_no_home() {
+    let mut settings = TWO.to_vec();
+    settings.push(("HOME_RETENTION", "30d"));
+    let gateway = TestGateway::start_with(&settings).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    pupil.post("/api/container/reset", "").await;
+    let look = async || {
+        gateway.desktops.remove_ripe_homes().await;
+        gateway.engine.volumes.lock().unwrap().contains_key(&first)
+    };
+    assert!(look().await, "it is too early");
+    let ahead = 40 * 24;
+    gateway.clock.jump(ahead);
+    assert!(look().await, "it has only just come due");
+    gateway.clock.advance(Duration::from_secs(5 * 3600));
+    assert!(look().await, "somebody may set the clock right");
+    gateway.clock.jump(-ahead);
+    assert!(look().await);
+    // What was seen before counts no more.
+    gateway.clock.jump(ahead);
+    assert!(look().await);
+    gateway.clock.advance(Duration::from_secs(5 * 3600));
+    assert!(look().await);
+    gateway.clock.jump(-ahead);
+    assert!(look().await);
+
+    let day = Duration::from_secs(24 * 3600);
+    gateway.clock.advance(31 * day);
+    assert!(look().await);
+    gateway.clock.advance(Duration::from_secs(6 * 3600));
+    assert!(!look().await, "it has really had its time");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn old_homes_are_removed_by_the_gateway_that_leads_on_postgresql() {
+    let Some(own) = OwnDatabase::create().await else {
+        return;
+    };
+    let mut settings = TWO.to_vec();
+    settings.extend([("HOME_RETENTION", "1s"), ("DATABASE_URL", own.url.as_str())]);
+    let leader = TestGateway::start_with(&settings).await;
+    eventually("it leads", || async {
+        leader.desktops.leader().is_leading()
+    })
+    .await;
+    let other = leader.another().await;
+    let mut pupil = leader.program("pupil").await;
+    leader.running_desktop(&mut pupil).await;
+    let first = home_in_use(&leader);
+    pupil.post("/api/container/reset", "").await;
+    leader.clock.advance(Duration::from_secs(2));
+    let look = async |gateway: &TestGateway| {
+        for _ in 0..2 {
+            gateway.desktops.remove_ripe_homes().await;
+            leader.clock.advance(Duration::from_secs(1));
+        }
+        leader.engine.volumes.lock().unwrap().contains_key(&first)
+    };
+    assert!(look(&other).await, "it does not lead");
+    assert!(!look(&leader).await);
+    other.stop().await;
+    leader.stop().await;
+    own.drop().await;
+}
+
+#[tokio::test]
+async fn a_fresh_start_passes_over_volumes_that_the_database_does_not_know() {
+    let gateway = TestGateway::start_with(&TWO).await;
+    let mut pupil = gateway.program("pupil").await;
+    gateway.running_desktop(&mut pupil).await;
+    let first = home_in_use(&gateway);
+    // Made after the backup from which the database is.
+    for later in ["1", "2"] {
+        let mut volumes = gateway.engine.volumes.lock().unwrap();
+        volumes.insert(format!("{first}.{later}"), HashMap::new());
+    }
+    let reset = pupil.post("/api/container/reset", "").await;
+    assert_eq!(reset.status, StatusCode::OK, "{}", reset.text());
+    gateway.running_desktop(&mut pupil).await;
+    assert_eq!(home_in_use(&gateway), format!("{first}.3"));
+    pupil.post("/api/container/reset", "").await;
+    gateway.running_desktop(&mut pupil).await;
+    assert_eq!(home_in_use(&gateway), format!("{first}.4"));
     gateway.stop().await;
 }

@@ -17,8 +17,11 @@ fn home(user: &User, volume: &str, retired_at: i64) -> OldHome {
 
 pub(super) async fn homes(db: &Database, first: &User, second: &User) {
     let generation = async |user: &User| db.home_generation(user.id, "desktop").await.unwrap();
-    let retire =
-        async |home: &OldHome, generation| db.retire_home(home, generation, ENGINE).await.unwrap();
+    let retire = async |home: &OldHome, generation| {
+        db.retire_home(home, generation..generation + 1, ENGINE)
+            .await
+            .unwrap()
+    };
     let old = async |before| db.old_homes(ENGINE, at(before)).await.unwrap();
     let [one, two, other] = [
         home(first, "one", 1000),
