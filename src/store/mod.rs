@@ -262,6 +262,21 @@ impl Database {
         }
     }
 
+    /// The major version of the server, where there is one.
+    pub async fn server_version(&self) -> Result<Option<u32>, StoreError> {
+        if matches!(self, Self::Sqlite(_)) {
+            return Ok(None);
+        }
+        on_pool!(self, |pool| {
+            let sql = "SELECT current_setting('server_version_num')";
+            let number: String = sqlx::query_scalar(sql).fetch_one(pool).await?;
+            let version = number.parse::<u32>();
+            let version =
+                version.map_err(|_| StoreError::Corrupt(format!("version {number:?}")))?;
+            Ok(Some(version / 10_000))
+        })
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn pool(&self) -> Pool {

@@ -28,7 +28,8 @@ const SEATS: &str =
     "SELECT objid::int4::bigint AS name, pid = pg_backend_pid() AS own FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = $1
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-/// What the server is to do about a silent peer. Some are refused by older versions, which does no harm.
+/// What the server is to do about a silent peer. The last one is for a gateway that stands still on a machine that lives,
+/// and is refused before PostgreSQL 14: there such a gateway keeps its seat, and its lead, until it ends.
 const IMPATIENCE: [&str; 5] = [
     "SET tcp_keepalives_idle = 3",
     "SET tcp_keepalives_interval = 2",

@@ -100,7 +100,7 @@ impl Report {
     }
 
     /// The lines for people: those of one check with the same remedy together, and the remedy once below them.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut groups: Vec<Vec<&Line>> = Vec::new();
         for line in &self.lines {

@@ -27,6 +27,8 @@ use crate::telemetry::ErrorChain;
 
 /// How far clocks may differ before tokens that are good now begin to look too new or too old.
 const SKEW: Duration = Duration::from_secs(30);
+/// The oldest PostgreSQL that gives up the connection of a gateway that stands still.
+const OLDEST_POSTGRES: u32 = 14;
 /// How far they may differ before logins fail.
 const TOO_MUCH_SKEW: Duration = Duration::from_secs(300);
 
@@ -48,7 +50,8 @@ pub(super) async fn database(config: &Config, report: &mut Report) -> String {
         return fresh();
     }
     match look(&config.database).await {
-        Ok((kind, pending, instance)) => {
+        Ok((kind, version, pending, instance)) => {
+            old_server(version, report);
             if pending.is_empty() {
                 report.ok("database", format!("{kind}, its schema is up to date"));
             } else {
@@ -72,10 +75,24 @@ pub(super) async fn database(config: &Config, report: &mut Report) -> String {
     }
 }
 
-async fn look(
-    config: &DatabaseConfig,
-) -> Result<(&'static str, Vec<String>, Option<String>), StoreError> {
+/// Warns of a server that several gateways should not share.
+fn old_server(version: Option<u32>, report: &mut Report) {
+    let Some(version) = version.filter(|version| *version < OLDEST_POSTGRES) else {
+        return;
+    };
+    report.warn(
+        "database",
+        format!("PostgreSQL {version}: of several gateways, one that stands still goes on leading"),
+        format!("use PostgreSQL {OLDEST_POSTGRES} or newer, or run one gateway"),
+    );
+}
+
+/// Kind, version of the server, missing migrations, name of the installation.
+type Seen = (&'static str, Option<u32>, Vec<String>, Option<String>);
+
+async fn look(config: &DatabaseConfig) -> Result<Seen, StoreError> {
     let database = Database::connect(config).await?;
+    let version = database.server_version().await?;
     let pending = database.pending().await?;
     // The table has to be there.
     let instance = if pending.is_empty() {
@@ -85,7 +102,7 @@ async fn look(
     };
     let kind = database.kind();
     database.close().await;
-    Ok((kind, pending, instance))
+    Ok((kind, version, pending, instance))
 }
 
 /// Whether a file can be made where `path` says, with its directories.
@@ -279,5 +296,24 @@ fn refused(error: EngineError) -> EngineError {
     match error {
         EngineError::Refused(error) => EngineError::Pull(PullFailure::Other, error),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_for_several_gateways_is_told() {
+        let outcome = |version| {
+            let mut report = Report::default();
+            old_server(version, &mut report);
+            report.text()
+        };
+        assert_eq!(outcome(None), "");
+        assert_eq!(outcome(Some(14)), "");
+        let told = outcome(Some(13));
+        assert!(told.starts_with("warn database"), "{told}");
+        assert!(told.contains("PostgreSQL 14 or newer"), "{told}");
     }
 }
