@@ -275,7 +275,7 @@ mod tests {
         assert!(leader.is_fit(), "the engine answers");
         leader.note_pass(&away());
         assert!(!leader.is_fit());
-        tokio::time::advance(USELESS - LOOK_PERIOD).await;
+        tokio::time::advance(USELESS.saturating_sub(LOOK_PERIOD)).await;
         leader.note_pass(&away());
         assert!(!leader.has_to_resign(&heir(true)), "the engine may come");
         tokio::time::advance(LOOK_PERIOD).await;

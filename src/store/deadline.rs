@@ -16,22 +16,26 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 const RETURN: Duration = Duration::from_secs(2);
 
 /// Waits for a call to the database, for [`CALL`] at most.
-pub(super) async fn in_time<T>(
+pub(super) fn in_time<T>(
     call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    within(CALL, call).await
+) -> impl Future<Output = Result<T, StoreError>> {
+    within(CALL, call)
 }
 
 /// Waits for a call to the database, for `limit` at most.
 ///
 /// # Errors
 /// [`StoreError::Timeout`]; what the call was to change may have been changed or not.
-pub(super) async fn within<T>(
+pub(super) fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let answer = tokio::time::timeout(limit, call).await;
-    answer.unwrap_or(Err(StoreError::Timeout(limit)))
+) -> impl Future<Output = Result<T, StoreError>> {
+    // What waits for it, and what waits for that, would otherwise have room for all of it.
+    let call = Box::pin(call);
+    async move {
+        let answer = tokio::time::timeout(limit, call).await;
+        answer.unwrap_or(Err(StoreError::Timeout(limit)))
+    }
 }
 
 /// A connection of a pool on PostgreSQL that goes back only after a call that came to its end. Any other one is closed: an
@@ -41,7 +45,7 @@ pub(super) struct Lent(PoolConnection<Postgres>);
 impl Lent {
     /// A free connection, or a new one.
     pub async fn of(pool: &PgPool) -> Result<Self, StoreError> {
-        let mut connection = pool.acquire().await?;
+        let mut connection = Box::pin(pool.acquire()).await?;
         connection.close_on_drop();
         Ok(Self(connection))
     }
@@ -57,8 +61,8 @@ impl Lent {
     /// in the pool. Here one that does not answer is dropped, and its place is free.
     pub async fn give_back<T>(mut self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if !matches!(answer, Err(StoreError::Timeout(_))) {
-            let returned = tokio::time::timeout(RETURN, self.0.return_to_pool()).await;
-            if returned.is_err() {
+            let returning = Box::pin(self.0.return_to_pool());
+            if tokio::time::timeout(RETURN, returning).await.is_err() {
                 tracing::debug!("a connection to the database was lost after its last answer");
             }
         }

@@ -250,7 +250,8 @@ const TWO_AN_HOUR: [(&str, &str); 1] = [("START_RATE", "2/1h")];
 
 #[tokio::test]
 async fn the_rate_of_starts_holds_over_gateways_on_sqlite() {
-    story_of_the_rate(TestGateway::start_with(&TWO_AN_HOUR).await).await;
+    let gateway = TestGateway::start_with(&TWO_AN_HOUR).await;
+    Box::pin(story_of_the_rate(gateway)).await;
 }
 
 #[tokio::test]
@@ -258,7 +259,7 @@ async fn the_rate_of_starts_holds_over_gateways_on_postgresql() {
     let Some(own) = OwnDatabase::create().await else {
         return;
     };
-    story_of_the_rate(on(&own, &TWO_AN_HOUR).await).await;
+    Box::pin(story_of_the_rate(on(&own, &TWO_AN_HOUR).await)).await;
     own.drop().await;
 }
 

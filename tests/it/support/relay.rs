@@ -121,10 +121,7 @@ async fn pump(
     mut passes: impl FnMut(&[u8]) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else {
-            break;
-        };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if passes(&buffer[..count]) && to.write_all(&buffer[..count]).await.is_err() {
             break;
         }
