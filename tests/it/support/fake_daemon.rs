@@ -257,9 +257,10 @@ fn well(state: &mut State, (method, path): (&str, &str), body: &Value) -> (&'sta
             }
         },
         ("GET", ["volumes", name]) => {
-            match state.volumes.iter().any(|known| known["Name"] == *name) {
-                true => ("200 OK", volume(name)),
-                false => missing("volume", name),
+            if state.volumes.iter().any(|known| known["Name"] == *name) {
+                ("200 OK", volume(name))
+            } else {
+                missing("volume", name)
             }
         }
         ("DELETE", ["volumes", name]) => {
