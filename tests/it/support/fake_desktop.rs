@@ -20,8 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use super::echo;
 use super::fake_desktop_wire::{
     Answer, CREDENTIALS_LIMIT, Decoded, EXACT_NAMES, HeadRead, Lockout, OneRecordAtATime, Stream,
-    VALUE_LIMIT, accept_key, client_address, decode_frame, knows, percent_decode,
-    read_head, server_config, server_frames,
+    VALUE_LIMIT, accept_key, client_address, decode_frame, knows, percent_decode, read_head,
+    server_config, server_frames,
 };
 pub use super::fake_desktop_wire::{
     ClientFrame, HOSTILE_HEADERS, SERVER_FRAME_LIMIT, SeenRequest, big_body,

@@ -13,8 +13,7 @@ use deskgate::engine::{
     Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, Stats,
 };
 use deskgate::model::time::Timestamp;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 
@@ -511,7 +510,8 @@ impl Engine for FakeEngine {
         self.check()?;
         let known = self.desktops.lock().unwrap().contains_key(name);
         known.then_some(()).ok_or(EngineError::NotFound)?;
-        if self.all().contains(&(name.to_owned(), ContainerState::Paused)) {
+        let paused = (name.to_owned(), ContainerState::Paused);
+        if self.all().contains(&paused) {
             let error = "it is paused".to_owned();
             return Err(EngineError::Refused(Error::DockerStreamError { error }));
         }
