@@ -260,7 +260,7 @@ pub struct DesktopConfig {
     pub max_queued: u32,
     /// Memory that all live containers may use together, bytes, if there is a limit.
     pub max_memory: Option<u64>,
-    /// Memory of this machine that has to stay free when each start under way takes all that it may, bytes, if it is the
+    /// Memory of this machine that has to stay free beside 256 MiB for each start under way, bytes, if it is the
     /// engine's too.
     pub min_free_memory: Option<u64>,
     /// Pause after this long without a sign of a person, if set.

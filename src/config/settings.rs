@@ -388,7 +388,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "MIN_FREE_MEMORY",
         None,
-        "Memory of this machine that has to stay free when each start under way takes all that it may, such as `1g`, or `off`; unset: `512m` with a `unix://` engine, which is on this machine, and off otherwise",
+        "Memory of this machine that has to stay free beside 256 MiB for each start under way, such as `1g`, or `off`; unset: `512m` with a `unix://` engine, which is on this machine, and off otherwise",
     ),
     plain(
         "START_RATE",

@@ -18,6 +18,10 @@ use crate::model::time::Timestamp;
 const TAKES_MEMORY: &str =
     "(status IN ('queued', 'starting') OR (status = 'creating' AND container_id IS NULL))";
 
+/// What a desktop takes by the time it answers, at the most that is expected: Kasm's and the demo's take less than this, and a
+/// limit is many times as much. Counting limits would turn two thirds of a class away from a machine that is large enough.
+const FIRST_MEMORY: i64 = 256 << 20;
+
 /// How many desktops there may be, and how often one user may make some.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -103,7 +107,7 @@ impl Counts {
         } else if self.memory.saturating_add(memory) > room {
             Some(Recorded::Memory)
         } else {
-            let wanted = self.launching.saturating_add(memory);
+            let wanted = self.launching.saturating_add(memory.min(FIRST_MEMORY));
             let missing = limits.free.map(|free| wanted.saturating_sub(free));
             missing.filter(|bytes| *bytes > 0).map(Recorded::FreeMemory)
         }
@@ -129,7 +133,8 @@ impl Database {
                  COUNT(CASE WHEN user_id = $1 THEN 1 END) AS own, COUNT(*) AS total,
                  COUNT(CASE WHEN status = 'queued' THEN 1 END) AS queued,
                  CAST(COALESCE(SUM(memory), 0) AS BIGINT) AS memory,
-                 CAST(COALESCE(SUM(CASE WHEN {TAKES_MEMORY} THEN memory END), 0) AS BIGINT) AS launching,
+                 CAST(COALESCE(SUM(CASE WHEN {TAKES_MEMORY} THEN
+                     CASE WHEN memory < {FIRST_MEMORY} THEN memory ELSE {FIRST_MEMORY} END END), 0) AS BIGINT) AS launching,
                  (SELECT starts_until FROM users WHERE id = $1) AS paced
              FROM containers WHERE {LIVE}"
         );

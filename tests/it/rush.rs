@@ -223,21 +223,26 @@ async fn memory_is_a_limit_like_any_other() {
     assert!(refused.header("retry-after").is_some());
     gateway.stop().await;
 
-    // One is let in as long as this stays free with what it may use, and not only without.
+    // One is let in as long as this stays free with what it takes first, and not only without.
     let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1g")]).await;
-    gateway.engine.memory.store(3 * GIB - 1, Ordering::SeqCst);
+    gateway
+        .engine
+        .memory
+        .store(GIB + FIRST - 1, Ordering::SeqCst);
     let mut pupil = gateway.program("pupil").await;
     let prefer = [("prefer", "wait=5")];
     let refused = pupil
         .send(Method::POST, "/api/container/start", &prefer, "")
         .await;
     assert_eq!(refused.code(), "memory_exhausted");
-    gateway.engine.memory.store(3 * GIB, Ordering::SeqCst);
+    gateway.engine.memory.store(GIB + FIRST, Ordering::SeqCst);
     gateway.running_desktop(&mut pupil).await;
     gateway.stop().await;
 }
 
 pub const GIB: u64 = 1 << 30;
+/// What a start counts as until its desktop answers.
+const FIRST: u64 = 256 << 20;
 
 /// Thirty people press start at once. Returns how many of them have a desktop; the others read that there is no memory.
 pub async fn thirty_presses(gateway: &TestGateway) -> usize {
@@ -262,8 +267,11 @@ pub async fn thirty_presses(gateway: &TestGateway) -> usize {
 #[tokio::test]
 async fn of_thirty_at_once_as_many_are_let_in_as_there_is_memory_for() {
     let gateway = TestGateway::start_with(&[("MIN_FREE_MEMORY", "1g")]).await;
-    // For five desktops of 2 GiB beside what has to stay free.
-    gateway.engine.memory.store(11 * GIB, Ordering::SeqCst);
+    // For five that start beside what has to stay free.
+    gateway
+        .engine
+        .memory
+        .store(GIB + 5 * FIRST, Ordering::SeqCst);
     // None of them has taken anything yet that the system could see.
     gateway.engine.held.store(true, Ordering::SeqCst);
     assert_eq!(thirty_presses(&gateway).await, 5);
