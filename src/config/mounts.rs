@@ -240,7 +240,7 @@ mod tests {
         let deeper = "{ source = 'deep', target = '/mnt/all/tasks/1' }";
         let tree = mounts(&format!("{tree}, {tasks}"));
         assert_eq!(mistakes(&[&tree]), Vec::<String>::new());
-        let deeper = tree.replace("]", &format!(", {deeper}]"));
+        let deeper = tree.replace(']', &format!(", {deeper}]"));
         assert_eq!(mistakes(&[&deeper]).len(), 1);
     }
 

@@ -103,30 +103,24 @@ impl Stream {
         match self {
             Self::Rfb(stream) => stream.feed(piece),
             Self::Selkies(messages) => {
-                let followed = messages.feed(piece);
-                self.unless_foreign(followed);
+                if let Err(Foreign) = messages.feed(piece) {
+                    self.lose();
+                }
             }
         }
     }
 
     fn text(&mut self, piece: &Piece<'_>) {
-        match self {
-            Self::Rfb(stream) if stream.is_untouched() => {
-                let mut messages = ClientMessages::new();
-                let followed = messages.feed(piece);
-                *self = Self::Selkies(messages);
-                self.unless_foreign(followed);
+        if let Self::Rfb(stream) = self {
+            if !stream.is_untouched() {
+                stream.lose();
+                return;
             }
-            Self::Rfb(stream) => stream.lose(),
-            Self::Selkies(messages) => {
-                let followed = messages.feed(piece);
-                self.unless_foreign(followed);
-            }
+            *self = Self::Selkies(ClientMessages::new());
         }
-    }
-
-    fn unless_foreign(&mut self, followed: Result<(), Foreign>) {
-        if followed.is_err() {
+        if let Self::Selkies(messages) = self
+            && let Err(Foreign) = messages.feed(piece)
+        {
             self.lose();
         }
     }

@@ -86,8 +86,8 @@ pub async fn say(socket: &mut Socket<TcpStream>, bytes: &[u8]) {
 
 /// A client of selkies at a desktop that is an echo server, as far as it is when it shows the picture.
 pub async fn open_selkies(gateway: &TestGateway, id: &str, session: &str) -> Socket<TcpStream> {
-    let path = format!("/desktop/{id}/api/websockets");
-    let mut socket = open(gateway, &path, session, None).await;
+    let path = format!("/desktop/{id}/websockets");
+    let mut socket = open_h1(gateway, &path, session).await;
     for words in ["_gz,1", r#"SETTINGS,{"framerate":60}"#, "cr", "START_VIDEO"] {
         tell(&mut socket, words).await;
     }
