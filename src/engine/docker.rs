@@ -3,6 +3,7 @@
 
 pub(crate) mod create;
 pub(crate) mod networks;
+mod seen;
 mod stats;
 pub(crate) mod trouble;
 
@@ -14,10 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, CreateImageInfo,
-    EventMessage, ExecConfig,
-};
+use bollard::models::{CreateImageInfo, EventMessage, ExecConfig};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
     ListImagesOptions, ListVolumesOptionsBuilder, LogsOptionsBuilder,
@@ -31,9 +29,9 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::spec::{ContainerSpec, LABEL_DESKTOP, LABEL_INSTANCE, Network, container_name};
 use super::{
-    Container, ContainerState, Engine, EngineError, Event, Image, OwnNetwork, Percent, PullFailure,
-    Stats,
+    Container, Engine, EngineError, Event, Image, OwnNetwork, Percent, PullFailure, Stats,
 };
+use seen::{inspected, listed};
 use trouble::{sort, sort_pull};
 
 use crate::config::EngineConfig;
@@ -504,75 +502,6 @@ fn note_layer(layers: &mut HashMap<String, (u64, u64)>, step: CreateImageInfo, p
         (current + layer.0, total + layer.1)
     });
     percent.note(current, total);
-}
-
-fn inspected(found: ContainerInspectResponse) -> Container {
-    let state = found.state.unwrap_or_default();
-    let ended = state.status == Some(ContainerStateStatusEnum::EXITED);
-    let networks = found
-        .network_settings
-        .and_then(|settings| settings.networks)
-        .unwrap_or_default();
-    Container {
-        id: found.id.unwrap_or_default(),
-        name: found
-            .name
-            .unwrap_or_default()
-            .trim_start_matches('/')
-            .to_owned(),
-        state: state_from(
-            &state
-                .status
-                .map(|status| status.to_string())
-                .unwrap_or_default(),
-        ),
-        labels: found
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default(),
-        exit_code: state.exit_code.filter(|_| ended),
-        oom_killed: state.oom_killed.unwrap_or(false),
-        address: networks
-            .values()
-            .find_map(|network| network.ip_address.as_ref()?.parse().ok()),
-        made_at: found.created.and_then(|text| text.parse().ok()),
-    }
-}
-
-fn listed(found: ContainerSummary) -> Container {
-    let name = found
-        .names
-        .unwrap_or_default()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
-    Container {
-        id: found.id.unwrap_or_default(),
-        name: name.trim_start_matches('/').to_owned(),
-        state: state_from(
-            &found
-                .state
-                .map(|state| state.to_string())
-                .unwrap_or_default(),
-        ),
-        labels: found.labels.unwrap_or_default(),
-        exit_code: None,
-        oom_killed: false,
-        address: None,
-        made_at: found
-            .created
-            .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000))),
-    }
-}
-
-fn state_from(word: &str) -> ContainerState {
-    match word {
-        "created" => ContainerState::Created,
-        "running" | "restarting" => ContainerState::Running,
-        "paused" => ContainerState::Paused,
-        "exited" => ContainerState::Exited,
-        _ => ContainerState::Dead,
-    }
 }
 
 fn happened(message: EventMessage) -> Option<Event> {

@@ -170,7 +170,7 @@ async fn a_container_that_a_start_may_still_have_in_hand_is_left_alone_for_a_min
     let backup = tempfile::tempdir().unwrap();
     copied(&gateway, backup.path()).await;
     *gateway.engine.clock.lock().unwrap() = Some(gateway.clock.timestamp());
-    gateway.running_desktop(&mut pupil).await;
+    let container = gateway.running_desktop(&mut pupil).await;
     let gateway = gateway.killed_and_started_with(&[], Some(backup)).await;
     let look = async || gateway.desktops.reconcile().await.unwrap();
     assert_eq!(look().await, Report::default());
@@ -178,7 +178,13 @@ async fn a_container_that_a_start_may_still_have_in_hand_is_left_alone_for_a_min
     assert_eq!(look().await, Report::default());
     assert_eq!(gateway.engine.all().len(), 1);
     gateway.clock.advance(Duration::from_secs(21));
-    assert_eq!(look().await.adopted, 1);
+    look().await;
+    pupil.gateway = gateway.addr;
+    eventually("it is theirs again", || {
+        let (mut pupil, container) = (pupil.clone(), container.clone());
+        async move { opens(&mut pupil, &container).await == StatusCode::OK }
+    })
+    .await;
     gateway.stop().await;
 }
 

@@ -26,6 +26,7 @@ mod support {
     pub mod fake_desktop;
     pub mod fake_desktop_wire;
     pub mod fake_engine;
+    mod fake_engine_hands;
     pub mod fake_rfb;
 }
 

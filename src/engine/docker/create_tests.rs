@@ -160,6 +160,7 @@ fn all_that_a_template_says_is_in_what_the_engine_is_asked() {
     });
     let mut own = labels.clone();
     own["deskgate.desktop"] = json!(DESKTOP);
+    own["deskgate.port"] = json!("7001");
     let shared = json!({ "deskgate.instance": "school" });
     let expected = json!({
         "Image": "registry.test/all:1",

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::raw::Raw;
 use crate::config::{FilterConfig, Reach};
 use crate::engine::docker::networks;
-use crate::engine::spec::{self, Own};
+use crate::engine::spec::{self, LABEL_PORT, Own};
 use crate::model::notice::LookState;
 use crate::model::template::NetworkPolicy;
 
@@ -322,7 +322,13 @@ fn ports_owners_and_places_are_of_this_installation() {
         ask(&rules, &other.name, &body)
     };
     assert!(with(&|_| {}).is_ok());
-    assert!(with(&|spec| spec.host_port = Some(7010)).is_ok());
+    let moved = |spec: &mut ContainerSpec| {
+        spec.host_port = Some(7010);
+        spec.labels.insert(LABEL_PORT.into(), "7010".into());
+    };
+    assert!(with(&moved).is_ok());
+    let untrue = with(&|spec| spec.host_port = Some(7010));
+    assert!(matches!(untrue, Err(Refusal::Member(_))), "{untrue:?}");
     assert_eq!(
         with(&|spec| spec.host_port = Some(6999)),
         Err(Refusal::Port)

@@ -22,11 +22,11 @@ use super::fake_desktop::{FakeDesktop, FakeOptions};
 mod changes;
 
 #[derive(Debug)]
-struct Made {
-    id: String,
-    spec: ContainerSpec,
-    state: ContainerState,
-    ending: Ending,
+pub(super) struct Made {
+    pub(super) id: String,
+    pub(super) spec: ContainerSpec,
+    pub(super) state: ContainerState,
+    pub(super) ending: Ending,
     born: Option<Timestamp>,
     /// Held by the one who starts it; others wait for what comes of it.
     start: Arc<tokio::sync::Mutex<()>>,
@@ -46,9 +46,9 @@ pub type Trouble = fn() -> EngineError;
 pub struct FakeEngine {
     /// Where the fake desktops live: containers outlive the gateway that starts them.
     home: Handle,
-    containers: Mutex<HashMap<String, Made>>,
-    desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
-    specs: Mutex<Vec<ContainerSpec>>,
+    pub(super) containers: Mutex<HashMap<String, Made>>,
+    pub(super) desktops: Mutex<HashMap<String, Arc<FakeDesktop>>>,
+    pub(super) specs: Mutex<Vec<ContainerSpec>>,
     /// What desktops are like, apart from what their environment says.
     pub fakes: Mutex<FakeOptions>,
     /// Commands that were run in containers, and images that were pulled.
@@ -73,7 +73,7 @@ pub struct FakeEngine {
     /// What containers write; `{password}` is the one they were given.
     pub log: Mutex<String>,
     /// Who hears what happens; a test says it, so that others are not disturbed.
-    listeners: Mutex<Option<broadcast::Sender<Event>>>,
+    pub(super) listeners: Mutex<Option<broadcast::Sender<Event>>>,
     /// What its clock says, if it says anything.
     pub clock: Mutex<Option<Timestamp>>,
     /// Containers are not shown: this is another engine for now.
@@ -183,74 +183,8 @@ impl FakeEngine {
             .map_or_else(|| container.to_owned(), |(name, _)| name.clone())
     }
 
-    /// The id of the container that has this name now.
-    pub fn id_of(&self, name: &str) -> String {
-        self.containers.lock().unwrap()[name].id.clone()
-    }
-
-    /// How the container that has this name now was described.
-    pub fn spec_of(&self, name: &str) -> Option<ContainerSpec> {
-        let containers = self.containers.lock().unwrap();
-        containers.get(name).map(|made| made.spec.clone())
-    }
-
-    /// The desktop in a running container.
-    pub fn desktop(&self, name: &str) -> Arc<FakeDesktop> {
-        self.desktops.lock().unwrap()[name].clone()
-    }
-
-    /// The desktop in a running container, which is without one from now on.
-    pub fn take_desktop(&self, name: &str) -> FakeDesktop {
-        let desktop = self.desktops.lock().unwrap().remove(name);
-        Arc::into_inner(desktop.expect("a desktop")).expect("nobody else has it")
-    }
-
-    /// Removes a container behind the gateway's back.
-    pub fn vanish(&self, name: &str) {
-        self.containers.lock().unwrap().remove(name);
-        self.desktops.lock().unwrap().remove(name);
-    }
-
-    /// Ends a container's process.
-    pub fn end(&self, name: &str, ending: Ending) {
-        self.desktops.lock().unwrap().remove(name);
-        let mut containers = self.containers.lock().unwrap();
-        let made = containers.get_mut(name).expect("a container");
-        (made.state, made.ending) = (ContainerState::Exited, ending);
-    }
-
-    /// Tells who listens what happened to a container.
-    pub fn tell(&self, name: &str, action: &str) {
-        let event = Event {
-            name: name.to_owned(),
-            action: action.to_owned(),
-        };
-        let listeners = self.listeners.lock().unwrap();
-        let told = listeners.as_ref().map(|listeners| listeners.send(event));
-        assert!(told.is_some_and(|told| told.is_ok()), "nobody listens");
-    }
-
-    /// Ends everything in good order, as an engine does that is restarted, and every connection.
-    pub fn restart(&self) {
-        *self.listeners.lock().unwrap() = None;
-        for (name, state) in self.all() {
-            if state.is_alive() {
-                self.end(&name, Ending::default());
-            }
-        }
-    }
-
     fn is_hidden(&self) -> bool {
         self.hidden.load(Ordering::SeqCst)
-    }
-
-    /// Names and states of all containers.
-    pub fn all(&self) -> Vec<(String, ContainerState)> {
-        let containers = self.containers.lock().unwrap();
-        containers
-            .iter()
-            .map(|(name, made)| (name.clone(), made.state))
-            .collect()
     }
 
     fn view(name: &str, made: &Made) -> Container {
@@ -272,14 +206,7 @@ impl FakeEngine {
         Ok(())
     }
 
-    /// What the one container does.
-    pub fn state(&self) -> ContainerState {
-        let all = self.all();
-        assert_eq!(all.len(), 1, "{all:?}");
-        all[0].1
-    }
-
-    fn options(&self, spec: &ContainerSpec) -> FakeOptions {
+    pub(super) fn options(&self, spec: &ContainerSpec) -> FakeOptions {
         let options = self.fakes.lock().unwrap().clone();
         let said = |name: &str| {
             let mut pairs = spec.env.iter().filter_map(|pair| pair.split_once('='));
@@ -295,17 +222,6 @@ impl FakeEngine {
             hostile_headers: self.hostile.load(Ordering::SeqCst),
             ..options
         }
-    }
-
-    /// The password that a container was given.
-    pub fn password(&self, name: &str) -> String {
-        self.options(&self.containers.lock().unwrap()[name].spec)
-            .password
-    }
-
-    /// How containers were described, ever.
-    pub fn specs(&self) -> Vec<ContainerSpec> {
-        self.specs.lock().unwrap().clone()
     }
 }
 

@@ -17,6 +17,7 @@ pub mod fake_daemon;
 pub mod fake_desktop;
 pub mod fake_desktop_wire;
 pub mod fake_engine;
+mod fake_engine_hands;
 pub mod fake_rfb;
 pub mod firewall;
 pub mod gateway;
