@@ -275,6 +275,8 @@ async fn life_goes_on(db: &Database, version: i64) {
         total: 9,
         queued: 9,
         memory: 2000,
+        free: None,
+        rate: None,
     };
     let record = async || {
         db.record_start(&next, "docker", 1000, limits)
