@@ -109,6 +109,8 @@ async fn docker_containers_that_cannot_be_started_or_are_killed_say_so() {
     let user = real.user("pupil").await;
     let (desktop, _) = desktops.start(&user, &tester(), None).await.unwrap();
     let desktop = real.running(desktop.id).await;
+    // What ends before the first look may have been ended by the engine.
+    desktops.reconcile().await.unwrap();
     docker(&["kill", &desktop.container_name]);
     desktops.reconcile().await.unwrap();
     let desktop = desktops.get(desktop.id).await.unwrap().unwrap();
