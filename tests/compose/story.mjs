@@ -17,14 +17,17 @@ import { CLIENT, IdentityProvider, Visitor } from '../e2e/support/provider.js';
 import { until } from '../e2e/support/wait.js';
 
 const run = promisify(execFile);
-const { DESKGATE_COMPOSE_DIR: SITE, DESKGATE_COMPOSE_RUN: RUN, DESKGATE_IMAGE: IMAGE, POSTGRES_IMAGE } = process.env;
+const { DESKGATE_COMPOSE_DIR: SITE, DESKGATE_COMPOSE_RUN: RUN, DESKGATE_IMAGE: IMAGE, POSTGRES_IMAGE, PROGRAM_BYTES } =
+  process.env;
 const PROJECT = `deskgate-test-${RUN}`;
 const INSTANCE = `test-compose-${RUN}`;
 const COMPOSE_MS = 180_000;
 const READY_MS = 120_000;
 const START_MS = 90_000;
 const MEGABYTE = 1_000_000;
-const MOST_MEGABYTES = 60;
+// Of what is in the image beside the program. A release build's has 30 MB, so that the image stays far below its 60; the one in
+// here is a debug build's, and twice as large. `tests/compose/run --compile` measures the whole.
+const MOST_MEGABYTES_BESIDE = 8;
 
 let provider;
 let origin;
@@ -147,8 +150,9 @@ describe('the composition', () => {
 
   test('has a small image', async () => {
     const size = Number(await docker('image', 'inspect', '--format', '{{.Size}}', IMAGE));
-    console.log(`the image has ${(size / MEGABYTE).toFixed(1)} MB`);
-    assert.ok(size < MOST_MEGABYTES * MEGABYTE, `${size}`);
+    const beside = size - Number(PROGRAM_BYTES);
+    console.log(`the image has ${(size / MEGABYTE).toFixed(1)} MB, ${(beside / MEGABYTE).toFixed(1)} of them beside the program`);
+    assert.ok(beside > 0 && beside < MOST_MEGABYTES_BESIDE * MEGABYTE, `${beside}`);
   });
 
   test('gives nobody more than they need', async () => {
